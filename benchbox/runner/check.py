@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 ORIGINAL, ALTERED = "original", "altered"
 MOST_FLOPS = 1.5  # of the original's, beyond which it is another network
+NOTHING = "no altered graph would prove it"
 OpenAgent = Callable[[Device], Agent]
 Notify = Callable[[float], None]
 
@@ -50,9 +51,9 @@ def checks(
     open_agent: OpenAgent,
     notify: Notify = lambda _: None,
 ) -> Iterator[Check]:
-    """Check every part of which something can be altered; the others have no check."""
+    """Check every part, those too of which nothing can be altered that proves something."""
     try:
-        bench = _Bench(found, case, graph, device, open_agent)
+        bench = _Checks(_Original(found, case, graph, device, open_agent))
     except (CaseError, GraphError) as error:
         yield from (Check(blame.part, Alteration(), reason=str(error)) for blame in blamed)
         return
@@ -61,8 +62,7 @@ def checks(
         def show(share: float, done: int = number) -> None:
             notify((done + share) / len(blamed))
 
-        if (check := bench.check(blame, show)) is not None:
-            yield check
+        yield bench.check(blame, show)
 
 
 def advice(
@@ -77,7 +77,7 @@ def advice(
     """Time graphs with wider channels beside the original; those that differ lie in a folder."""
     known, wanted = set[bytes](), candidates(found)
     try:
-        original = _model(case, graph)
+        original = _Original(found, case, graph, device, open_agent)
     except (CaseError, GraphError) as error:
         yield from (Advice(to, reason=str(error)) for to in wanted)
         return
@@ -85,71 +85,87 @@ def advice(
         path = folder / f"{number}.onnx"
         unmeasured = Advice(to)
         try:
-            model, inputs = _altered(original, case, graph, Alteration(widths=to))
+            model, inputs = original.altered(Alteration(widths=to))
             cost = costs.count(model, _shapes(inputs))
-            flops = cost.macs / max(1, graph.cost.macs)
+            flops = cost.macs / max(1, original.macs)
             model.doc_string = (
                 f"{case.name} with other widths; its weights are repeated, not trained"
             )
             content = model.SerializeToString()
             digest = sha256(content).digest()
-            if digest in known or not 1 <= flops <= MOST_FLOPS:
+            if digest in known or not 1 < flops <= MOST_FLOPS:  # those of outputs stay as they are
                 continue
             known.add(digest)
             path.write_bytes(content)
             unmeasured = Advice(to, path, cost.macs, flops, cost.params)
-            loaded = (graph.path, graph.filled(case.inputs)), (path, inputs)
 
             def show(share: float, done: int = number) -> None:
                 notify((done + share) / len(wanted))
 
-            measured = ratio(device, open_agent, *loaded, _limits(found, flops), show)
-            yield replace(unmeasured, measured=measured)
+            yield replace(unmeasured, measured=original.ratio(path, inputs, flops, show))
         except (CaseError, DeviceError, GraphError) as error:
             yield replace(unmeasured, reason=str(error))
 
 
-def ratio(
-    device: Device,
-    open_agent: OpenAgent,
-    original: tuple[Path, Sequence[TensorSpec]],
-    other: tuple[Path, Sequence[TensorSpec]],
-    limits: Sequence[float],
-    notify: Notify,
-    width: float = math.inf,
-) -> Interval | None:
-    """The latency of another graph over the original's, in mirrored rounds of one agent."""
-    with open_agent(device) as agent:
-        for name, (path, inputs) in ((ORIGINAL, original), (ALTERED, other)):
-            # What is altered is timed alone: without its activations numbers may grow large.
-            agent.load(name, str(path), inputs, SEED, finite=False)
-        return mirrored.ratio(agent, (ORIGINAL, ALTERED), limits, notify, width)
+class _Original:
+    """A case's model, beside which altered ones are timed.
 
-
-class _Bench:
-    """A case whose parts are altered one after the other.
-
-    Raises GraphError or CaseError where nothing of it can be altered.
+    Raises GraphError for a large one.
     """
 
     def __init__(
         self, found: Explained, case: Case, graph: Graph, device: Device, open_agent: OpenAgent
     ) -> None:
-        self._found, self._case, self._graph = found, case, graph
-        self._device, self._open_agent = device, open_agent
-        self._model = _model(case, graph)
-        self._view = FileGraph(self._model, _shapes(case.inputs))
-        self._macs = costs.count(self._model, _shapes(case.inputs)).macs
+        self.found, self.case, self.graph, self.device = found, case, graph, device
+        self.model = _model(case, graph)
+        self.macs = costs.count(self.model, _shapes(case.inputs)).macs
+        self._open_agent = open_agent
+
+    def altered(self, alteration: Alteration) -> tuple[ModelProto, list[TensorSpec]]:
+        """An altered model and its inputs."""
+        made, shapes = altered(self.model, _shapes(self.case.inputs), alteration)
+        inputs = self.graph.filled(self.case.inputs)
+        return made, [replace(each, shape=shapes[each.name]) for each in inputs]
+
+    def ratio(
+        self,
+        path: Path,
+        inputs: Sequence[TensorSpec],
+        flops: float,
+        notify: Notify,
+        width: float = math.inf,
+    ) -> Interval | None:
+        """The latency of an altered graph over the original's, in mirrored rounds of one agent."""
+        own = self.graph.path, self.graph.filled(self.case.inputs)
+        latency_s = self.found.profile.latency_s
+        limits = latency_s, latency_s * max(1.0, flops)
+        with self._open_agent(self.device) as agent:
+            for name, (file, reads) in ((ORIGINAL, own), (ALTERED, (path, inputs))):
+                # What is altered is timed alone: without its activations numbers may grow large.
+                agent.load(name, str(file), reads, SEED, finite=False)
+            return mirrored.ratio(agent, (ORIGINAL, ALTERED), limits, notify, width)
+
+
+class _Checks:
+    """Checks of a case whose parts are altered one after the other.
+
+    Raises CaseError where the device runs other operators than ONNX Runtime here.
+    """
+
+    def __init__(self, original: _Original) -> None:
+        self._original, self._found = original, original.found
+        self._view = FileGraph(original.model, _shapes(original.case.inputs))
         self._timed: list[tuple[Alteration, Interval | None]] = []
-        own = Counter(each.node.operation.type for each in found.nodes)
-        here = self._nodes(self._model, case.inputs)
+        own = Counter(each.node.operation.type for each in self._found.nodes)
+        here = self._nodes(original.model, original.case.inputs)
         if own != Counter(each.operation.type for each in here):
             raise CaseError(
-                f"device {device.name!r} ran other operators than ONNX Runtime writes down here"
+                f"device {original.device.name!r} ran other operators than ONNX Runtime writes "
+                "down here"
             )
 
-    def check(self, blame: Blame, notify: Notify) -> Check | None:
-        """Time the first alteration that would prove something; None where there is none at all."""
+    def check(self, blame: Blame, notify: Notify) -> Check:
+        """Time the first alteration that would prove something; else why the first one does not."""
         failed: Check | None = None
         for alteration in alterations(blame, self._found, self._view):
             check = Check(blame.part, alteration)
@@ -160,12 +176,12 @@ class _Bench:
             if not check.reason:
                 return check
             failed = failed or check
-        return failed
+        return failed or Check(blame.part, Alteration(), reason=NOTHING)
 
     def _checked(self, check: Check, notify: Notify) -> Check:
-        model, inputs = _altered(self._model, self._case, self._graph, check.alteration)
+        model, inputs = self._original.altered(check.alteration)
         then = expected(self._found, self._nodes(model, inputs))
-        flops = costs.count(model, _shapes(inputs)).macs / max(1, self._macs)
+        flops = costs.count(model, _shapes(inputs)).macs / max(1, self._original.macs)
         said = then.profile.latency_s / self._found.profile.latency_s
         conversions = self._found.conversions, then.conversions
         check = replace(check, flops=flops, said=said, conversions=conversions)
@@ -183,17 +199,14 @@ class _Bench:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "altered.onnx"
             path.write_bytes(model.SerializeToString())
-            loaded = (self._graph.path, self._graph.filled(self._case.inputs)), (path, inputs)
-            limits = _limits(self._found, check.flops)
-            agents = self._device, self._open_agent
-            measured = ratio(*agents, *loaded, limits, notify, check.width)
+            measured = self._original.ratio(path, inputs, check.flops, notify, check.width)
         self._timed.append((check.alteration, measured))
         return measured
 
     def _nodes(self, model: ModelProto, inputs: Sequence[TensorSpec]) -> list[Node]:
         """The nodes that run of a model, not timed, with where in it they come from."""
-        case = replace(self._case, inputs=tuple(inputs))
-        file = file_nodes(model, case, replace(self._graph, observed={}))
+        case = replace(self._original.case, inputs=tuple(inputs))
+        file = file_nodes(model, case, replace(self._original.graph, observed={}))
         is_blocked = any(each.kernel.is_blocked for each in self._found.nodes)
         with Optimiser(is_blocked=is_blocked) as optimiser:
             operators = optimiser.operators(model, _shapes(inputs))
@@ -212,10 +225,6 @@ class _Bench:
         return [*nodes_of(facts, file, nothing, nothing, 0.0)]
 
 
-def _limits(found: Explained, flops: float) -> tuple[float, float]:
-    return found.profile.latency_s, found.profile.latency_s * max(1.0, flops)
-
-
 def _shapes(inputs: Sequence[TensorSpec]) -> Mapping[str, Sequence[int]]:
     return {tensor.name: tensor.shape for tensor in inputs}
 
@@ -232,11 +241,3 @@ def _model(case: Case, graph: Graph) -> ModelProto:
     if model.functions:
         model = inliner.inline_local_functions(model)
     return folded(model, _shapes(case.inputs), graph.observed)
-
-
-def _altered(
-    model: ModelProto, case: Case, graph: Graph, alteration: Alteration
-) -> tuple[ModelProto, list[TensorSpec]]:
-    """An altered model and its inputs."""
-    made, shapes = altered(model, _shapes(case.inputs), alteration)
-    return made, [replace(each, shape=shapes[each.name]) for each in graph.filled(case.inputs)]

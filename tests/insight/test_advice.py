@@ -12,7 +12,9 @@ from benchbox.devices import Device
 from benchbox.insight.advice import Advice, candidates
 from benchbox.report.advice import AdviceReport, rows, table
 from benchbox.report.explain import ExplainReport
+from benchbox.runner.check import advice
 from benchbox.specs import Case
+from tests.helpers.runs import graph_of
 from tests.insight.test_parts import conv, explained, node
 
 COST = Cost(100, 10, None, 40, None, {}, ())
@@ -32,6 +34,14 @@ def test_what_is_blamed_is_tried_first_then_all_together_and_all_multiples() -> 
     assert len(wanted) == len({tuple(sorted(each.items())) for each in wanted})
     assert all(new <= 1.5 * old for each in wanted for old, new in each.items())
     assert candidates(explained(conv("a_nchwc", 60, (64, 64), 4))) == []
+
+
+def test_a_graph_that_stays_as_it_is_is_not_timed(
+    onnx_cases: Callable[..., list[Case]], cpu: Device, tmp_path: Path
+) -> None:
+    (case,) = onnx_cases("net")
+    found = explained(conv("of another", 60, (58, 58), 4, 3, 58))
+    assert [*advice(found, case, graph_of(case), cpu, pytest.fail, tmp_path)] == []
 
 
 @pytest.fixture

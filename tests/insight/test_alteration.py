@@ -25,6 +25,9 @@ from tests.helpers import onnx_models, profiled
 from tests.insight.test_parts import KNOWN
 
 WEIGHTS = {
+    "w30": (30, 32, 1, 1),
+    "dw30": (30, 1, 3, 3),
+    "back30": (32, 30, 1, 1),
     "wide": (32, 32, 1, 1),
     "dw": (32, 1, 3, 3),
     "down": (8, 32, 1, 1),
@@ -102,6 +105,14 @@ def run(of: onnx.ModelProto) -> list[str]:
     session = ort.InferenceSession(of.SerializeToString())
     session.run(None, {name: np.ones(size, np.float32) for name, size in shape(of).items()})
     return [node.op_type for node in of.graph.node]
+
+
+def test_a_sentence_about_channels_is_checked_by_channels_alone() -> None:
+    text = f"{HEAD} a = Conv(x, w30) b = Conv<group = 30>(a, dw30) y = Conv(b, back30) }}"
+    found = model(text.replace("[1,32,8,8] y", "[1,32,6,6] y"))
+    why = explained(found, b=100)
+    blame, *_ = blames(why)
+    assert [*alterations(blame, why, FileGraph(found, shape(found)))] == [Alteration({30: 32})]
 
 
 @pytest.mark.parametrize(
