@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,14 +66,16 @@ def advise(
     with tempfile.TemporaryDirectory() as folder:
         interrupted = _time(report, graph, Path(folder), stderr)
         if output:
-            report = replace(report, files=_copied(report, output))
-    tables = [table(report)]
-    exported.publish(
-        tables,
-        "; advise again",
-        csv=lambda: files.of_rows("csv", tables, rows(report)),
-        json=lambda: files.of_rows("json", tables, rows(report)),
-    )
+            report = replace(report, files=_names(report))
+        tables = [table(report)]
+        exported.publish(
+            tables,
+            "; advise again",
+            csv=lambda: files.of_rows("csv", tables, rows(report)),
+            json=lambda: files.of_rows("json", tables, rows(report)),
+        )
+        if output:
+            _copy(report.files, output)
     if interrupted:
         stderr.print(f"Interrupted; timed: {len(report.measured)}.", style="yellow")
         raise typer.Exit(INTERRUPTED)
@@ -105,15 +108,17 @@ def _make(folder: Path) -> None:
         raise StorageError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
 
-def _copied(report: AdviceReport, output: Path) -> dict[Path, str]:
-    """Copy the faster graphs, numbered from the fastest; return their names."""
+def _names(report: AdviceReport) -> dict[Path, str]:
+    """The names of the faster graphs, numbered from the fastest."""
     stem = file_stems([report.case])[report.case.key]
-    names: dict[Path, str] = {}
-    for number, each in enumerate(report.faster, start=1):
-        assert each.path, "timed"
-        names[each.path] = f"{stem}-wider-{number}.onnx"
+    paths = [each.path for each in report.faster if each.path]
+    return {path: f"{stem}-wider-{number}.onnx" for number, path in enumerate(paths, start=1)}
+
+
+def _copy(names: Mapping[Path, str], output: Path) -> None:
+    """Copy graphs; raises StorageError, once the table is printed, where that fails."""
+    for path, name in names.items():
         try:
-            shutil.copyfile(each.path, output / names[each.path])
+            shutil.copyfile(path, output / name)
         except OSError as error:
             raise StorageError(f"{output}: cannot be written: {error.strerror or error}") from None
-    return names

@@ -1,7 +1,9 @@
 """`benchbox explain` and `advise` as a user has them: tables, files, what they refuse."""
 
 import json
+import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import onnx
 import pytest
@@ -22,8 +24,9 @@ pytestmark = pytest.mark.usefixtures("in_tmp", "shared_cache")
 
 @pytest.fixture
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A convolution, a depthwise one and a concatenation, so small that they would be drowned."""
+    """A convolution, a depthwise one and a concatenation, too small to be explained."""
     monkeypatch.setattr(analysis_profile, "DROWNED", float("inf"))
+    monkeypatch.setattr(analysis_profile, "CLOSE", float("inf"))
     weights = onnx_models.weights(w=(6, 8, 1, 1), g=(6, 1, 1, 1))
     onnx.save(onnx_models.text(NETWORK, *weights), tmp_path / "network.onnx")
     return str(tmp_path / "network.onnx")
@@ -84,6 +87,7 @@ def test_what_is_blamed_is_altered_and_timed(network: str, monkeypatch: pytest.M
     assert result.exit_code == 0, result.output
     (found,) = json.loads(Path("e.json").read_text())["explained"]
     checks = {each["part"]: each["check"] for each in found["blamed"]}
+    assert all(checks.values())
     found = checks["plain depthwise"]
     assert found["widths"] == {"6": 8}
     assert found["relative_flops"] == pytest.approx(8 / 6)
@@ -108,6 +112,10 @@ def test_wider_channels_are_timed_and_the_faster_ones_kept(
         model = onnx.load(str(path))
         assert "not trained" in model.doc_string
         onnx.checker.check_model(model)
+    monkeypatch.setattr(shutil, "copyfile", Mock(side_effect=OSError("full")))
+    lost = invoke("advise", network, "-o", "wider")
+    assert (lost.exit_code, "95% interval" in lost.stdout) == (1, True)
+    assert "wider: cannot be written: full" in lost.stderr
     several = invoke("advise", "g1")
     assert (several.exit_code, several.stdout) == (2, "")
     assert "name one of them" in several.stderr
