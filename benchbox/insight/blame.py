@@ -26,7 +26,12 @@ class Blame:
 
 
 def blames(found: Explained, least: float = WEIGHTY) -> list[Blame]:
-    """The parts above a share, by weight; arithmetic at peak is nobody's fault."""
+    """The parts above a share, by weight; arithmetic at peak is nobody's fault.
+
+    Of a disturbed profile none: what other programs took may be in any of them.
+    """
+    if found.profile.is_disturbed:
+        return []
     latency_s = found.profile.latency_s
     parts = found.parts
     return [

@@ -29,8 +29,9 @@ class Verdict:
 
 
 def judge(guideline: str, cases: Sequence[Explained]) -> Verdict | None:
-    """Judge the cases of one group; None for other guidelines or where cases do not differ."""
-    if len(cases) < 2 or guideline not in REASONS:
+    """Judge the cases of one group; None where nothing can be said of them."""
+    is_known = guideline in REASONS and not any(each.profile.is_disturbed for each in cases)
+    if len(cases) < 2 or not is_known:
         return None
     order = sorted(range(len(cases)), key=lambda index: cases[index].profile.latency_s)
     slow, fast = order[-1], order[0]

@@ -231,6 +231,7 @@ def _difference(
 ) -> Table:
     (case, found), (other_case, other) = row, other_row
     names = label(case), label(other_case)
+    is_sure = not (found.profile.is_disturbed or other.profile.is_disturbed)
     shown = _shown([found, other])
     rows = [
         [each.whole[part] for part in shown] + [each.profile.latency_s] for each in (found, other)
@@ -249,7 +250,7 @@ def _difference(
                 "difference (ms)", tuple(f"{each * formatting.MILLI:+.3f}" for each in differences)
             ),
         ),
-        sentences=(explain_text.against(found, other, *names),),
+        sentences=(explain_text.against(found, other, *names),) if is_sure else (),
         notes=tuple(explain_text.notes([found, other])),
         elsewhere=ELSEWHERE,
     )

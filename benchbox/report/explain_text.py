@@ -200,7 +200,8 @@ def notes(cases: Sequence[Explained], *, is_checked: bool = False) -> list[str]:
     shares = [each.outside_s / each.profile.latency_s for each in cases]
     ends = " to ".join(dict.fromkeys(f"{each:+.1%}" for each in (min(shares), max(shares))))
     doubt = (
-        "; so much is of other programs, which took the processor: explain again when it is quieter"
+        "; so much is of other programs, which took the processor, so nothing is blamed: explain "
+        "again when it is quieter"
         if any(each.profile.is_disturbed for each in cases)
         else ""
     )

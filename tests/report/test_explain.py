@@ -134,6 +134,8 @@ def test_times_that_do_not_add_up_are_doubted() -> None:
     assert "explain again" not in explain_text.notes([found])[0]
     assert "+50.0%" in explain_text.notes([doubted])[0]
     assert "explain again when it is quieter" in explain_text.notes([doubted])[0]
+    assert blames(found) and not blames(doubted)
+    assert guidelines.judge("G4", [found, doubted]) is None
     assert sum(doubted.whole.values()) == pytest.approx(2 * latency_s)
 
 
