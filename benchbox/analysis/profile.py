@@ -38,8 +38,8 @@ class Node:
     """One node of the graph that ran; `count` is how often it did in one call.
 
     `time_s` is its part of the latency without the profiler, `share` is that part over the latency.
-    `profiled_s` is what the profiler wrote down, `own_s` that without what the profiler added; none
-    of them is scaled. `origin` is the node of the file that it was made of, None for one that ONNX
+    `profiled_s` is what the profiler wrote down less waiting, `own_s` that without what the
+    profiler added. `origin` is the node of the file that it was made of, None for one that ONNX
     Runtime added, whose module is that of its neighbour.
     """
 

@@ -60,7 +60,7 @@ class ExplainedNode:
 class Explained:
     """A profile by parts; `memory_s` is what its nodes' memory access takes as copies.
 
-    `known` is the best of the processor. What nodes take is not scaled.
+    `known` is the best of the processor. Nodes take their `own_s`.
     """
 
     profile: Profile

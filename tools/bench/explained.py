@@ -47,7 +47,7 @@ def explain() -> Iterator[Row]:
     holds = clear.count("HOLDS")
     yield (
         f"sentences that hold, of {len(clear)} clear ones; {len(timed)} of {len(checked)} timed",
-        f"{holds} of {len(clear)}",
+        f"{holds} of {len(clear)}; {holds / max(1, len(checked)):.0%} of all",
         ">= 80%",
         bool(clear) and holds >= 0.8 * len(clear),
     )
