@@ -13,6 +13,11 @@ from pathlib import Path
 
 from benchbox.errors import UsageError
 
+try:
+    import fcntl
+except ImportError:  # Windows has no advisory locks of this kind
+    fcntl = None  # type: ignore[assignment]
+
 OBSERVED_S = 0.2
 LFS = b"version https://git-lfs"
 LFS_ADVICE = "it is a pointer of Git LFS to the file, not the file; run git lfs pull"
@@ -133,6 +138,19 @@ def _require_regular(path: Path, status: os.stat_result, most_mb: int | None) ->
         raise OSError(errno.EINVAL, what, str(path))
     if most_mb is not None and status.st_size > most_mb << 20:
         raise OSError(errno.EFBIG, f"it is larger than {most_mb} MB", str(path))
+
+
+def lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed; false where another process has."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks
+    return True
 
 
 def cache_folder() -> Path:

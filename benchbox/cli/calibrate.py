@@ -51,8 +51,9 @@ def calibrate(device_name: str, processors: ProcessorOptions, *, again: bool) ->
             found = calibrator.calibrate(wanted)
     except KeyboardInterrupt:
         count = len({name for name, _ in calibrator.done})
-        kept = f"{count} of {len(wanted)} networks timed and kept; calibrate again to go on"
-        few = "" if count >= LEAST_NETWORKS else ", as that is too few to predict by"
+        goes_on = f"benchbox calibrate -d {device.command_name} goes on"
+        kept = f"{count} of {len(wanted)} networks timed and kept; {goes_on}"
+        few = "" if again or count >= LEAST_NETWORKS else ", as that is too few to predict by"
         stderr.print(f"Interrupted: {kept}{few}.", style="yellow")
         raise typer.Exit(INTERRUPTED) from None
     stdout = console()

@@ -18,11 +18,6 @@ from benchbox.records.model import PACKED, PROFILE, RECORD, Context, Record, Run
 from benchbox.records.profile import CaseProfile
 from benchbox.records.reader import NO_DATE, dated, is_whole
 
-try:
-    import fcntl
-except ImportError:  # Windows has no advisory locks of this kind
-    fcntl = None  # type: ignore[assignment]
-
 ELSEWHERE = "choose another folder with --results"
 PLAIN = frozenset((int, float, str, type(None)))  # what JSON has as it is: most are samples
 
@@ -243,15 +238,9 @@ def held(path: Path) -> Iterator[None]:
 
 
 def _lock(path: Path, descriptor: int) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not host.lock(descriptor):
         os.close(descriptor)
-        raise RecordError(f"{path}: another run is writing to it; wait for its end") from None
-    except OSError:
-        return  # a file system without locks
+        raise RecordError(f"{path}: another run is writing to it; wait for its end")
 
 
 def _default(field: Field[Any]) -> object:

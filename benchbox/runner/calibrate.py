@@ -1,8 +1,10 @@
 """Calibration of a device: networks made for it, each timed twice, plain and profiled."""
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,20 +62,28 @@ def require_predictable(device: Device) -> None:
 
 def identity(agent: Agent, device: Device) -> Identity:
     """What a calibration of the processors belongs to that an agent greeted from."""
-    processor, machine, cores, version, threads = ceilings.of_processor(agent.hello, device.threads)
+    return identity_of(agent.hello, device.provider, device.threads)
+
+
+def identity_of(hello: Mapping[str, Any], provider: str, threads: int) -> Identity:
+    """The same of the facts that an agent greeted with."""
+    processor, machine, cores, version, _ = ceilings.of_processor(hello, threads)
     return Identity(
         processor=str(processor or ""),
         machine=str(machine or ""),
         cores=json.dumps(cores),
         onnxruntime=str(version or ""),
-        build=str(agent.hello.get("build", "")),
-        provider=device.provider,
-        threads=int(str(threads)),
+        build=str(hello.get("build", "")),
+        provider=provider,
+        threads=threads,
     )
 
 
 class Calibrator:
-    """Adds to the file of a device's calibration what is not in it yet; `file` is known then."""
+    """Adds to the file of a device's calibration what is not in it yet; `file` is known then.
+
+    What is begun anew is written beside it, and takes its place once all of it is there.
+    """
 
     def __init__(
         self,
@@ -87,6 +97,7 @@ class Calibrator:
         """Calibrate into a file, by default that of the device; `anew` from the beginning."""
         self._device, self._open_agent, self._notify = device, open_agent, notify
         self.file, self._anew = file, anew
+        self._part: Path | None = None
         self.done: set[tuple[str, int]] = set()
         self._is_blocked: bool | None = None
         self._written: dict[str, list[Operator]] = {}
@@ -96,28 +107,38 @@ class Calibrator:
 
         What is timed is kept at once. `notify` hears of each what it is, how many are done and how
         many there are. Raises DeviceError where the device runs other operators than graphs have
-        that are written here, CaseError where it cannot time one.
+        that are written here or is being calibrated already, CaseError where it cannot time one.
         """
-        for number in range(PASSES):
-            with self._open_agent(self._device) as agent:
-                client.require_real(agent, self._device.name, "times to calibrate by")
-                self._begin(agent)
-                names = list(wanted)
-                for name in names if number % 2 == 0 else names[::-1]:
-                    if (name, number) not in self.done:
-                        self._notify(name, len(self.done), PASSES * len(wanted))
-                        self._time(agent, name, wanted[name](), number)
-        assert self.file is not None, "begun"
-        return calibration.read(self.file)
+        with ExitStack() as held:
+            for number in range(PASSES):
+                with self._open_agent(self._device) as agent:
+                    client.require_real(agent, self._device.name, "times to calibrate by")
+                    if number == 0:
+                        self._begin(agent, held)
+                    self._pass(agent, wanted, number)
+            assert self.file and self._part, "begun"
+            self._part.replace(self.file)
+            return calibration.read(self.file)
 
-    def _begin(self, agent: Agent) -> None:
-        """Go on with the file of this identity, or begin one."""
+    def _pass(self, agent: Agent, wanted: Wanted, number: int) -> None:
+        names = list(wanted)
+        for name in names if number % 2 == 0 else names[::-1]:
+            if (name, number) not in self.done:
+                self._notify(name, len(self.done), PASSES * len(wanted))
+                self._time(agent, name, wanted[name](), number)
+
+    def _begin(self, agent: Agent, held: ExitStack) -> None:
+        """Go on with the file of this identity, or begin one, and let nobody else write to it."""
         found = identity(agent, self._device)
         require_same_version(found)
         self.file = self.file or calibration.path(found)
-        if self._is_blocked is not None or self._anew or not self._mended():
+        held.callback(os.close, calibration.lock(self.file))
+        beside = self.file.with_suffix(".again")
+        is_beside = beside.exists() or (self._anew and self.file.exists())
+        self._part = beside if is_beside else self.file
+        if self._anew or not self._mended():
             return
-        known = calibration.read(self.file)
+        known = calibration.read(self._part)
         if known.identity == found:
             self._is_blocked = known.is_blocked
             self._written = {each.name: [*each.operators] for each in known.networks}
@@ -167,21 +188,20 @@ class Calibrator:
 
     def _mended(self) -> bool:
         """Whether there is a file to go on with, ended at what was written whole."""
-        assert self.file is not None, "begun"
+        assert self._part, "begun"
         try:
-            return calibration.mend(self.file)
+            return calibration.mend(self._part)
         except OSError as error:
-            raise _unwritten(self.file, error) from None
+            raise _unwritten(self._part, error) from None
 
     def _write(self, lines: Sequence[Mapping[str, object]], *, anew: bool = False) -> None:
-        assert self.file is not None, "begun"
+        assert self._part, "begun"
         text = "".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines)
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("wb" if anew else "ab") as file:
+            with self._part.open("wb" if anew else "ab") as file:
                 file.write(text.encode())
         except OSError as error:
-            raise _unwritten(self.file, error) from None
+            raise _unwritten(self._part, error) from None
 
 
 def _unwritten(file: Path, error: OSError) -> StorageError:

@@ -104,6 +104,29 @@ def test_what_was_cut_short_goes_on(tmp_path: Path) -> None:
     assert heard == ["c006", "c006", "c005"]
 
 
+def test_what_is_begun_anew_counts_once_it_is_whole(tmp_path: Path) -> None:
+    file, wanted = tmp_path / "kept.jsonl", few(5, 6)
+    Calibrator(DEVICE, opening(StandIn()), file).calibrate(wanted)
+    before = file.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        Calibrator(DEVICE, opening(StandIn(stop=1)), file, anew=True).calibrate(wanted)
+    assert file.read_bytes() == before
+    heard: list[str] = []
+    Calibrator(DEVICE, opening(StandIn()), file, lambda name, *_: heard.append(name)).calibrate(
+        wanted
+    )
+    assert heard == ["c006", "c006", "c005"]
+    assert not file.with_suffix(".again").exists()
+
+
+def test_only_one_calibrates_into_a_file(tmp_path: Path) -> None:
+    def second(*_: object) -> None:
+        Calibrator(DEVICE, opening(StandIn()), tmp_path / "x", anew=True).calibrate(few(5))
+
+    with pytest.raises(DeviceError, match="right now"):
+        Calibrator(DEVICE, opening(StandIn()), tmp_path / "x", second).calibrate(few(5))
+
+
 def test_a_device_with_other_operators_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="runs other operators"):
         Calibrator(DEVICE, opening(StandIn(broken=True)), tmp_path / "x").calibrate(few(5))
@@ -128,7 +151,7 @@ def test_a_calibration_of_another_processor_is_refused(
     monkeypatch.setattr(calibration, "folder", lambda: tmp_path)
     agent = StandIn()
     Calibrator(DEVICE, opening(agent)).calibrate(few(5))
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*.jsonl")
     agent.hello = {**HELLO, "host": {"cpu": "Other", "machine": "x86_64"}}
     for _ in range(2):  # the second time under the other's name
         with pytest.raises(DeviceError, match="processor Other instead of Stand-in"):

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchbox import host
 from benchbox.analysis.profile import estimate
-from benchbox.errors import DeviceError
+from benchbox.errors import DeviceError, StorageError
 from benchbox.insight.predict.operators import Operator
 
 SCHEMA = 1
@@ -112,6 +112,23 @@ def folder() -> Path:
 def path(identity: Identity) -> Path:
     """The file of an identity's calibration."""
     return folder() / f"{identity.digest}.jsonl"
+
+
+def lock(file: Path) -> int:
+    """Be the only one to calibrate into a file until the descriptor is closed.
+
+    Raises DeviceError where another process does, StorageError where nothing can be written.
+    """
+    own = file.with_suffix(".lock")
+    try:
+        own.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(own, os.O_RDONLY | os.O_CREAT)
+    except OSError as error:
+        raise StorageError(f"{own}: cannot be written: {error.strerror}") from None
+    if not host.lock(descriptor):
+        os.close(descriptor)
+        raise DeviceError(f"{file}: benchbox calibrate writes to it right now; wait for its end")
+    return descriptor
 
 
 def read(file: Path) -> Calibration:
