@@ -13,7 +13,6 @@ from benchbox.report.formatting import MILLI, UNKNOWN
 from benchbox.report.table import Column, Table
 from benchbox.runner.predict import Predicted
 
-MOST_NAMED = 5
 COLUMNS = {
     "network": "string",
     "macs": "Int64",
@@ -131,15 +130,11 @@ def _notes(report: PredictReport) -> list[str]:
     if report.front:
         notes.append("*: no faster one of these is as accurate")
     unknown = Counter(
-        kind.removeprefix("unknown: ")
-        for each in report.sorted
-        if each.prediction
-        for kind in each.prediction.unknown
+        kind for each in report.sorted if each.prediction for kind in each.prediction.unknown
     )
     if unknown:
-        named = ", ".join(name for name, _ in unknown.most_common(MOST_NAMED))
-        more = f" and {len(unknown) - MOST_NAMED} more" if len(unknown) > MOST_NAMED else ""
-        notes.append(f"never calibrated, and guessed from the bytes they move: {named}{more}")
+        named = ", ".join(name for name, _ in unknown.most_common())
+        notes.append(f"never calibrated, and guessed from their MACs and bytes: {named}")
     if any(each.prediction and each.prediction.low_s is None for each in report.sorted):
         notes.append(
             f"no interval: more than {MOST_EXTRAPOLATED:.0%} of the time is of kinds or sizes that "

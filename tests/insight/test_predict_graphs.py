@@ -7,9 +7,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper
 
 from benchbox.errors import CaseError
-from benchbox.insight.predict import operators
+from benchbox.insight.predict import operators, work
 from benchbox.insight.predict.calibration_networks import MOTIFS, network
 from benchbox.insight.predict.operators import Operator
 from benchbox.insight.predict.optimise import Optimiser
@@ -73,3 +74,38 @@ def test_a_graph_that_does_not_open_is_an_error_in_one_line() -> None:
     with Optimiser() as optimiser, pytest.raises(CaseError, match="NoSuchOperator") as caught:
         optimiser.operators(model)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_computed_have_no_shape_that_decides_others() -> None:
+    writer = GraphWriter(0)
+    sizes = writer.one("Shape", writer.one("NonZero", INPUT))  # known only once it runs
+    weights = writer.one(
+        "Expand", writer.weights(1, 3, 1, 1), writer.one("Concat", sizes, sizes, axis=0)
+    )
+    model = onnx.load_from_string(writer.model(writer.one("Conv", INPUT, weights), 1, 8))
+    with Optimiser() as optimiser:
+        found = {each.type: each for each in optimiser.operators(model)}
+    assert work.of(found["Conv"]).kind == "Conv of unknown shape"
+
+
+def test_an_operator_that_runs_a_graph_of_its_own_is_refused() -> None:
+    writer = GraphWriter(0)
+    body = helper.make_graph(
+        [
+            helper.make_node("Relu", ["state"], ["next"]),
+            helper.make_node("Identity", ["go"], ["on"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("step", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, None),
+        ],
+    )
+    looped = writer.one("Loop", writer.constant([3]), "", INPUT, body=body)
+    with Optimiser() as optimiser, pytest.raises(CaseError, match="Loop runs a graph of its own"):
+        optimiser.operators(onnx.load_from_string(writer.model(looped, 1, 8)))

@@ -64,11 +64,13 @@ def test_what_was_never_calibrated_is_named_and_has_no_interval() -> None:
     assert found.unknown == ["Oddity"] and found.low_s is None and found.extrapolated == 1
     (large,) = fitted.predict([NetworkWork([work.of(conv(64, 64, 300))])])
     assert large.low_s is None and not large.unknown  # of a size beyond what was calibrated
+    (short,) = fitted.predict([NetworkWork([work.of(conv(64, 64, 14))])])
+    assert short.low_s is None and not short.unknown  # shorter than all that were calibrated
 
 
 def test_an_interval_is_wider_the_more_is_extrapolated_and_covers_its_share() -> None:
     errors = [0.01 * at for at in range(1, 21)]
-    fitted = LatencyModel({}, "physics", 1.0, errors, 1.0, [1.0, 0.0, 0.0])
+    fitted = LatencyModel({}, "physics", 1.0, errors, [1.0, 0.0, 0.0], 0.0)
     narrow, wide = fitted.half_width(0.0), fitted.half_width(0.1)
     assert narrow == pytest.approx(0.17) and wide is not None and wide > narrow
     assert fitted.half_width(0.21) is None
@@ -106,7 +108,14 @@ def test_coefficients_are_found_and_never_negative() -> None:
         (conv(32, 32, 14, 3, 32), "blocked depthwise"),
         (conv(64, 64, 14, 3, 2), "blocked dense"),
         (Operator("s", "Add", False, ((1, 8), (1, 8)), ((1, 8),), (False, False), {}), "sum"),
-        (Operator("u", "Odd", False, (None,), (None,), (False,), {}), "unknown: Odd"),
+        (Operator("u", "Odd", False, (None,), (None,), (False,), {}), "Odd of unknown shape"),
+        (
+            Operator(
+                *("c", "Conv", False, ((1, 4, 9), (8, 4, 3))),
+                *(((1, 8, 7),), (False, True), {}),
+            ),
+            "Conv of 1D",
+        ),
     ],
 )
 def test_kinds_are_kernels_that_are_alike(operator: Operator, kind: str) -> None:

@@ -14,7 +14,7 @@ from benchbox.insight.predict.optimise import LightGraph, lighten
 from benchbox.insight.predict.predictor import Predictor
 from benchbox.insight.predict.writer import INPUT, FeatureMap, GraphWriter
 
-MODEL = LatencyModel({}, "physics", 1.0, (), 1e-3, [1.0, 0.0, 0.0])
+MODEL = LatencyModel({}, "physics", 1.0, (), [1.0, 0.0, 1.0], 0.0)
 Graphs = list[tuple[int, LightGraph | CaseError]]
 
 

@@ -23,7 +23,7 @@ def test_a_model_is_fitted_once_by_the_same_code(
 
     def fit(_: object) -> LatencyModel:
         fits.append(1)
-        return LatencyModel({}, "physics", 1.0, [0.1], 1e-3, [1.0, 0.0, 0.0])
+        return LatencyModel({}, "physics", 1.0, [0.1], [1.0, 0.0, 0.0], 0.0)
 
     fit.__module__ = predict.fit.__module__
     monkeypatch.setattr(calibration, "folder", lambda: tmp_path)

@@ -96,15 +96,16 @@ class Prediction:
 class LatencyModel:
     """The kinds, and how far networks that were left out were off, as logarithms.
 
-    `pace` is what a call takes for each operator, million of MACs and megabyte, roughly.
+    `pace` is what a call takes for each operator, million of MACs and megabyte, roughly;
+    `shortest_us` was the shortest call.
     """
 
     kinds: Mapping[str, KindModel]
     method: Method
     scale: float
     errors: Sequence[float]
-    us_per_byte: float
     pace: Sequence[float]
+    shortest_us: float
 
     def predict(self, networks: Sequence[NetworkWork], shift: float = 1.0) -> list[Prediction]:
         """Predict graphs; `shift` is what the device takes now over what it was calibrated at."""
@@ -127,7 +128,7 @@ class LatencyModel:
             works = [networks[index].works[at] for index, at in own]
             model, known = self.of(kind), [False] * len(own)
             if model is None:
-                found = np.array([1 + each.memory_bytes * self.us_per_byte for each in works])
+                found = np.array([_roughly(NetworkWork([each])) for each in works]) @ self.pace
             else:
                 found = model.times_us(works, [calls[index] for index, _ in own])
                 known = model.covers(works)
@@ -148,7 +149,7 @@ class LatencyModel:
         for each, time_us in zip(network.works, times_us, strict=True):
             parts[each.kind] += float(time_us) / 1e6
         beyond = sum(float(t) for t, is_known in zip(times_us, known, strict=True) if not is_known)
-        share = beyond / total if total else 1.0
+        share = beyond / total if total > self.shortest_us * math.exp(-SLACK) else 1.0
         wide = self.half_width(share)
         return Prediction(
             latency_s=total / 1e6,
@@ -220,8 +221,8 @@ def fit(known: Sequence[Example], method: Method | None = None) -> LatencyModel:
         method=best,
         scale=math.exp(median(found[best])),
         errors=_centred(found[best]),
-        us_per_byte=model.us_per_byte,
         pace=model.pace,
+        shortest_us=min(each.latency_us for each in known),
     )
 
 
@@ -250,8 +251,7 @@ def _fit(known: Sequence[Example], method: Method) -> LatencyModel:
         for each, time_us in zip(example.network.works, example.times_us, strict=True):
             by_kind[each.kind].append((each, call, time_us, time_us / latency))
     kinds = {kind: _fit_kind(own, method) for kind, own in by_kind.items() if len(own) >= FEW}
-    rates = [us / max(1, each.memory_bytes) for own in by_kind.values() for each, _, us, _ in own]
-    return LatencyModel(kinds, method, 1.0, (), float(np.median(rates)), pace)
+    return LatencyModel(kinds, method, 1.0, (), pace, 0.0)
 
 
 def _pace(known: Sequence[Example]) -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from benchbox.errors import CaseError
 from benchbox.insight.predict import shapes
 from benchbox.insight.predict.shapes import BLOCKS, FLOAT, Shape, Tensors
 
@@ -59,12 +60,17 @@ class Operator:
 
 
 def read(model: ModelProto) -> list[Operator]:
-    """The operators of an optimised graph, constants left out, in the order in which they run."""
+    """The operators of an optimised graph, constants left out, in the order in which they run.
+
+    Raises CaseError where one runs others, as a loop does.
+    """
     scope = Tensors(model)
     return [_read(node, scope) for node in model.graph.node if node.op_type != "Constant"]
 
 
 def _read(node: NodeProto, scope: Tensors) -> Operator:
+    if any(each.type in (each.GRAPH, each.GRAPHS) for each in node.attribute):
+        raise CaseError(f"its operator {node.op_type} runs a graph of its own, which is not read")
     attributes = {each.name: _value(each) for each in node.attribute if each.name in READ}
     inputs = tuple(scope.shapes.get(name) if name else None for name in node.input)
     outputs = shapes.of(node, inputs, attributes, scope)

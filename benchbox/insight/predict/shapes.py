@@ -107,9 +107,10 @@ def _rule(node: NodeProto) -> _Rule | None:
     return _BLOCKED.get(node.op_type) if node.domain == BLOCKS else _RULES.get(node.op_type)
 
 
-def _conv(asked: _Asked) -> Sequence[Shape]:
+def _conv(asked: _Asked) -> Sequence[Shape | None]:
     weights = asked.inputs[1]
-    assert weights is not None, "a constant"
+    if weights is None:
+        return [None]
     return [(asked.data[0], weights[0], *_window(asked, weights[2:]))]
 
 
@@ -142,9 +143,10 @@ def _broadcast(asked: _Asked) -> Sequence[Shape | None]:
     return [np.broadcast_shapes(*asked.inputs)]  # type: ignore[arg-type]
 
 
-def _gemm(asked: _Asked) -> Sequence[Shape]:
+def _gemm(asked: _Asked) -> Sequence[Shape | None]:
     left, right = asked.data, asked.inputs[1]
-    assert right is not None, "a constant"
+    if right is None:
+        return [None]
     rows = left[1 if asked.attributes.get("transA") else 0]
     return [(rows, right[0 if asked.attributes.get("transB") else 1])]
 

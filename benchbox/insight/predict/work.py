@@ -11,6 +11,7 @@ BLOCK = 16  # channels
 BYTES = 4  # of a float32
 KERNELS = ("Conv", "FusedConv")
 PRODUCTS = ("Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+RECURRENT = ("LSTM", "GRU", "RNN")
 VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 CHEAP = ("Relu", "Clip", "LeakyRelu", "HardSigmoid", "Abs", "Neg", "PRelu", "ThresholdedRelu")
 FALLING_BACK = {  # kinds that are like others where a calibration has none of them
@@ -79,9 +80,9 @@ class NetworkWork:
 
 
 def of(operator: Operator) -> Work:
-    """The work of an operator; its kind is `unknown` where a shape is not known."""
+    """The work of an operator, of which nothing but its type may be known."""
     if not operator.result or not all(operator.result):
-        return Work(f"unknown: {operator.type}")
+        return Work(f"{operator.type} of unknown shape")
     if operator.type in KERNELS and len(operator.data) == 4:
         return _convolution(operator)
     if operator.type in PRODUCTS:
@@ -167,9 +168,13 @@ def _other(op: Operator) -> Work:
     moved = sum(map(_size, maps)) + sum(map(_size, op.outputs))
     is_map = len(data) == 4 == len(result)
     window = op.attributes.get("kernel_shape") or [1, 1]
+    macs = _macs(op)
+    weights = sum(map(_size, op.inputs)) - sum(map(_size, maps)) if macs else 0
     return Work(
         kind=_other_kind(op, known),
-        memory_bytes=moved,
+        macs=macs,
+        memory_bytes=moved + weights,
+        weight_bytes=weights,
         result_bytes=sum(map(_size, op.outputs)),
         inputs=data[1] if len(data) > 1 else 1,
         outputs=result[1] if len(result) > 1 else 1,
@@ -181,6 +186,18 @@ def _other(op: Operator) -> Work:
         parts=max(len(maps), len(op.outputs)),
         each=_run(op),
     )
+
+
+def _macs(op: Operator) -> int:
+    """Those of convolutions along one axis or three and turned round, and of recurrent layers."""
+    shapes = [shape or () for shape in op.inputs[1:]]
+    if op.type in KERNELS:
+        return math.prod(op.result) * math.prod(shapes[0][1:])
+    if op.type == "ConvTranspose":
+        return math.prod(op.data) * math.prod(shapes[0][1:])
+    if op.type in RECURRENT:  # of each step weights of its input and of its state
+        return math.prod(op.data[:2]) * sum(map(math.prod, shapes[:2]))
+    return 0
 
 
 def _run(op: Operator) -> int:
@@ -203,6 +220,8 @@ def _other_kind(op: Operator, known: Sequence[Shape]) -> str:
         kind = "sum" if kind in ("Add", "Sub") else "scale"
         alike = len({math.prod(each) for each in known}) == 1
         return kind if alike else f"{kind} of unlike"
+    if kind in KERNELS:
+        return f"Conv of {len(op.data) - 2}D"
     if kind in VIEWS:
         return "view"
     if kind in CHEAP:
