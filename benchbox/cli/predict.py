@@ -38,6 +38,7 @@ from benchbox.runner.predict import (
     predicted,
     shift_by,
 )
+from benchbox.specs import BlockSpec
 from benchbox.transports import open_agent
 
 
@@ -59,13 +60,14 @@ def predict(
     generators = [name for name in options.names if generated.is_generator(name)]
     names = [name for name in options.names if name not in generators]
     stderr = console(stderr=True)
-    run = _run(anchor, results) if anchor else None
+    found = specs.find_all(names)
+    run = _run(anchor, results, device) if anchor else None
     known = calibration_of(device, open_agent)
-    asked = _prepared(names, options, device, stderr) if names else []  # before the fit: names err
+    asked = _prepared(found, options, device, stderr) if found else []
     with Bar(stderr) as bar:
         bar.line().draw("fitting", None, f"{len(known.networks)} networks")
         model = model_of(known)
-    shift, anchored = _anchored(anchor, run, names, known, model) if run else (1.0, 0)
+    shift, anchored = _anchored(anchor, run, found, known, model) if run else (1.0, 0)
     done: list[Predicted] = []
     cut = _collect(done, [*asked, *generators], known, model, shift, stderr)
     report = PredictReport(
@@ -87,44 +89,45 @@ def predict(
 
 
 def _prepared(
-    names: Sequence[str],
+    found: Sequence[BlockSpec],
     options: CaseOptions,
     device: Device,
     stderr: Console,
 ) -> list[Asked]:
     """The graphs of cases, exported where they are not in the cache."""
-    found = specs.find_all(names)
     cases = runner.unfold(found, selection(options.plain(), device.channels))
     with Live(stderr, len(cases)) as live:
         graphs = runner.prepare(found, cases, live.exporting, timed=False)
     return list(of_cases(cases, graphs))
 
 
-def _run(anchor: str, results: Path) -> Run:
-    """The run to shift by."""
-    (run, *_), _ = runs.readable([anchor], Wanted(results))
-    if all(each.latency is None for each in run.records):
-        raise UsageError(f"--anchor {anchor}: it has no latency")
-    return run
+def _run(anchor: str, results: Path, device: Device) -> Run:
+    """The run to shift by; of one on several devices what ran on this one."""
+    found, _ = runs.readable([anchor], Wanted(results))
+    own = next((each for each in found if each.context.device == device.name), None)
+    if own is None:
+        others = ", ".join(dict.fromkeys(each.context.device for each in found))
+        raise UsageError(f"--anchor {anchor}: it is of {others}, not of {device.name}")
+    return own
 
 
 def _anchored(
-    anchor: str, run: Run, names: Sequence[str], known: Calibration, model: LatencyModel
+    anchor: str, run: Run, asked: Sequence[BlockSpec], known: Calibration, model: LatencyModel
 ) -> tuple[float, int]:
     """What the cases of a run took over what is predicted, and how many there are.
 
-    They are those of bundled specs, and of the files among `names`.
+    They are those of bundled specs, and of the files that are `asked` for.
     """
     keys = dict.fromkeys(each.key for each in run.records if each.latency is not None)
     bundled = specs.bundled()
     timed = dict.fromkeys(key.partition(":")[0] for key in keys)
     found = specs.find_all([each for each in timed if each in bundled])
-    found += [each for each in specs.find_all(names) if each.name not in bundled]
+    found += [each for each in asked if each.name not in bundled]
     if not found:
         raise UsageError(f"--anchor {anchor}: name its files among what is predicted, too")
     cases = [case for case in runner.unfold(found, specs.Selection()) if case.key in keys]
     try:
-        return shift_by(run.records, cases, runner.prepare(found, cases), known, model)
+        return shift_by(run, cases, runner.prepare(found, cases), known, model)
     except CaseError as error:
         raise UsageError(f"--anchor {anchor}: {error}") from None
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from benchbox import host
+from benchbox.analysis.latency import GOOD
 from benchbox.devices import Device
 from benchbox.errors import BenchboxError, CaseError, DeviceError
 from benchbox.export import Graph, source_digest
@@ -17,8 +19,8 @@ from benchbox.insight.predict.calibration import LEAST_NETWORKS, Calibration, Id
 from benchbox.insight.predict.model import LatencyModel, Prediction, examples, fit
 from benchbox.insight.predict.optimise import LightGraph, lighten
 from benchbox.insight.predict.predictor import Predictor
-from benchbox.records import Record
-from benchbox.runner.calibrate import identity, require_same_version
+from benchbox.records import Record, Run
+from benchbox.runner.calibrate import identity, identity_of, require_same_version
 from benchbox.runner.generated import Generated
 from benchbox.specs import Builder, Case
 from benchbox.transports import Agent
@@ -26,7 +28,7 @@ from benchbox.transports import Agent
 if TYPE_CHECKING:
     import onnx
 
-FLOAT16, INTEGERS = 10, (2, 3)  # TensorProto.DataTypes
+OTHERS = 2, 3, 10, 11, 16  # TensorProto.DataTypes: integers of a byte, other floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +63,18 @@ def calibration_of(device: Device, open_agent: Callable[[Device], Agent]) -> Cal
     require_same_version(found)
     file = calibration.path(found)
     known = calibration.read(file) if file.exists() else None
+    if known and known.identity == found and len(known.networks) >= LEAST_NETWORKS:
+        return known
+    os.close(calibration.lock(file))  # raises where it is being calibrated
     if known is None or known.identity != found:  # a file that was renamed
         raise DeviceError(
             f"device {device.name!r} is not calibrated{_as_it_was(device, found)}: "
             f"benchbox calibrate -d {device.command_name} (some minutes)"
         )
-    if len(known.networks) < LEAST_NETWORKS:
-        raise DeviceError(
-            f"device {device.name!r}: its calibration was cut short after {len(known.networks)} "
-            f"networks; benchbox calibrate -d {device.command_name} goes on"
-        )
-    return known
+    raise DeviceError(
+        f"device {device.name!r}: its calibration was cut short after {len(known.networks)} "
+        f"networks; benchbox calibrate -d {device.command_name} goes on"
+    )
 
 
 def _as_it_was(device: Device, now: Identity) -> str:
@@ -107,13 +110,18 @@ def model_of(known: Calibration) -> LatencyModel:
 def of_cases(cases: Sequence[Case], graphs: Mapping[str, Graph | CaseError]) -> Iterator[Asked]:
     """The graphs of cases; raises CaseError for one without."""
     for case in cases:
-        graph = graphs[case.key]
+        graph, name = graphs[case.key], _name(case)
         shapes = {tensor.name: tensor.shape for tensor in case.inputs}
         accuracy = case.paper.top1_percent or case.paper.map_percent
         if isinstance(graph, CaseError):
-            yield Asked(case.key, _failing(graph), shapes)
+            yield Asked(name, _failing(graph), shapes)
         else:
-            yield Asked(case.key, _loader(graph.path), shapes, graph.cost.known_macs, accuracy)
+            yield Asked(name, _loader(graph.path), shapes, graph.cost.known_macs, accuracy)
+
+
+def _name(case: Case) -> str:
+    """The name of a case; a file with one alone is called as it is."""
+    return case.spec if case.spec.rpartition("/")[2] == case.name else case.key
 
 
 def _failing(error: CaseError) -> "Callable[[], onnx.ModelProto]":
@@ -167,19 +175,21 @@ def _light(each: Asked) -> LightGraph | CaseError:
 def _require_single(model: "onnx.ModelProto", shapes: Mapping[str, Sequence[int]]) -> None:
     """Raise CaseError for a graph of another type or batch than was calibrated."""
     kinds = {weight.data_type for weight in model.graph.initializer if math.prod(weight.dims) > 64}
-    if FLOAT16 in kinds or kinds & {*INTEGERS}:
+    if kinds & {*OTHERS}:
         raise CaseError("its weights are no float32, which alone is calibrated")
     for value in model.graph.input:
         dims = [each.dim_value for each in value.type.tensor_type.shape.dim]
         shape = list(shapes.get(value.name, dims))
-        if len(shape) == 4 and shape[0] not in (0, 1):
-            raise CaseError(f"it has a batch of {shape[0]}; one image alone is calibrated")
+        if len(shape) > 1 and shape[0] not in (0, 1):
+            raise CaseError(
+                f"the first size of input {value.name!r} is {shape[0]}; batch 1 alone is calibrated"
+            )
         if 0 in shape:
             raise CaseError(f"input {value.name!r} has open sizes; give them with --shape or --dim")
 
 
 def shift_by(
-    records: Sequence[Record],
+    run: Run,
     cases: Sequence[Case],
     graphs: Mapping[str, Graph | CaseError],
     known: Calibration,
@@ -187,21 +197,42 @@ def shift_by(
 ) -> tuple[float, int]:
     """What a run's cases took over what is predicted of them, and how many there are.
 
-    Those count whose graph is the one that was timed. Raises CaseError where there are none.
+    Those count whose graph and inputs are those that were timed, by itself, in quiet rounds. Raises
+    CaseError where there are none, and for a run on another processor or with other software.
     """
-    timed = {each.key: each for each in records if each.latency is not None}
+    _require_alike(run, known)
+    timed = {each.key: each for each in run.records if _is_quiet(each)}
     same = [
         case
         for case in cases
         if isinstance(graph := graphs[case.key], Graph)
-        and case.key in timed
-        and timed[case.key].sha256 == graph.sha256
+        and (own := timed.get(case.key))
+        and own.sha256 == graph.sha256
+        and [*own.inputs] == [str(each) for each in case.inputs]
+        and (own.threads or run.context.threads) == known.identity.threads
     ]
     ratios = [
         latency.p50_s / found.prediction.latency_s
-        for found in predicted(of_cases(same, graphs), known, model)
-        if found.prediction and (latency := timed[found.name].latency)
+        for case, found in zip(same, predicted(of_cases(same, graphs), known, model), strict=True)
+        if found.prediction and (latency := timed[case.key].latency)
     ]
     if not ratios:
-        raise CaseError("none of its cases can be predicted as it was timed")
+        raise CaseError("none of its cases was timed in quiet rounds as it can be predicted")
     return median(ratios), len(ratios)
+
+
+def _require_alike(run: Run, known: Calibration) -> None:
+    """Raise CaseError for a run of another setting than was calibrated."""
+    of, own = run.context, known.identity
+    threads = {each.threads or of.threads for each in run.records}
+    facts = {"cpus": of.cpus, "host": of.host, "versions": of.versions, "build": own.build}
+    found = identity_of(facts, of.provider, own.threads if own.threads in threads else of.threads)
+    if differing := own.differences(found):
+        raise CaseError(f"it was timed with {', '.join(differing)}")
+
+
+def _is_quiet(record: Record) -> bool:
+    """Whether a latency is that of calls one after the other, undisturbed, with an interval."""
+    latency = record.latency
+    is_quiet = latency is not None and latency.basis in GOOD and latency.interval is not None
+    return is_quiet and not record.arrival and not record.sustained

@@ -3,12 +3,14 @@
 import csv
 import json
 import math
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import onnx
 import pytest
 from typer.testing import CliRunner, Result
 
+from benchbox import records
 from benchbox.cli import predict as command
 from benchbox.cli.app import app
 from benchbox.errors import DeviceError
@@ -18,6 +20,7 @@ from benchbox.insight.predict.calibration import Calibration, Identity
 from benchbox.insight.predict.calibration_networks import network
 from benchbox.insight.predict.model import KindModel, LatencyModel
 from benchbox.insight.predict.optimise import Optimiser
+from benchbox.runner.calibrate import identity_of
 from tests.helpers.command import CalmCommand
 
 KNOWN = Calibration(
@@ -52,7 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for each in map(work.of, optimiser.operators(model)):
                 ones = [1.0] + [0.0] * (amounts.physics([each], [Call(1, 1, 1, 1)]).shape[1] - 1)
                 kinds[each.kind] = KindModel(ones, None, [0.0] * 6, [math.inf] * 6)
-    fitted = LatencyModel(kinds, "physics", 1.0, [0.1] * 20, 1e-3, [1.0, 0.0, 0.0])
+    fitted = LatencyModel(kinds, "physics", 1.0, [0.1] * 20, [1.0, 0.0, 0.0], 0.0)
     monkeypatch.setattr(command, "calibration_of", lambda *_: KNOWN)
     monkeypatch.setattr(command, "model_of", lambda _: fitted)
     monkeypatch.chdir(tmp_path)
@@ -108,10 +111,22 @@ def test_an_anchor_may_hold_files_that_are_predicted_too(
     bench = CalmCommand()
     bench.install(monkeypatch)
     bench.run("c005.onnx", "--quick", "--precision", "90%", "--max-time", "4s")
-    (records,) = folder.glob("results/cpu/*.jsonl")
-    found = run("c005.onnx", "c006.onnx", "--anchor", str(records))
+    (path,) = folder.glob("results/cpu/*.jsonl")
+    found = run("c005.onnx", "--anchor", str(path))  # which was timed by no stand-in
+    assert found.exit_code == 2 and "instead of Stand-in" in found.output
+    own = asdict(records.read(path).context)
+    known = replace(KNOWN, identity=identity_of(own, "CPUExecutionProvider", 1))
+    monkeypatch.setattr(command, "calibration_of", lambda *_: known)
+    found = run("c005.onnx", "c006.onnx", "--anchor", str(path))
     assert found.exit_code == 0
     assert "as what the anchor's 1 case takes" in found.output
-    found = run("c006.onnx", "--anchor", str(records))
+    found = run("c006.onnx", "--anchor", str(path))
     assert found.exit_code == 2
-    assert "none of its cases can be predicted" in found.output
+    assert "none of its cases was timed" in found.output
+    context, *lines = map(json.loads, path.read_text().splitlines())
+    for each in lines:
+        each["latency"]["basis"] = "all"  # of calls that were disturbed, too
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in (context, *lines)))
+    found = run("c005.onnx", "--anchor", str(path))
+    assert found.exit_code == 2
+    assert "none of its cases was timed in quiet rounds" in found.output
