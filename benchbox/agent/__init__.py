@@ -14,6 +14,7 @@ stdout, diagnostics on stderr. It ends when stdin closes.
         "plugins": providers that Python has packages of, "build"?: how ONNX Runtime was built,
         "host": {..., "clusters": [{"cpus": [...], "capacity"?, "top_khz"?, "core"?}, ...],
                  "setting": {name: words, ...}, "gpu"?: {"name", "driver", ...},
+                 "gpu_bus"?: its PCI bus id,
                  "energy"?: {"source", "idle_w", "idle_s", "step_s"} or {"missing": reason}},
         "cpus": [...], "affinity": [...] | null, "rss_bytes": n, of a GPU "seen": {...},
         "plugin"?: {"provider", "library", "sha256", "device", "hardware", "version", "options"}}

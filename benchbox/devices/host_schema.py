@@ -82,6 +82,7 @@ class Host(ReplyPart):
     virtual: bool | None = None
     emulated: Text | None = None
     boot: Text | None = None
+    gpu_bus: Text | None = None
     instructions: list[Text] | None = None
     clusters: list[Cluster] = []
     setting: Setting = {}

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from benchbox.analysis.quantities import Amount, Count, Number, wrong_field
-from benchbox.devices import Device
+from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.devices.device import Channels
 from benchbox.errors import DeviceError
 from benchbox.records import Context, pools
 
@@ -24,7 +25,7 @@ NUMBERED = re.compile(r"(.+?)[-_]?\d+")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A device of a fleet: two of one `identity` are timed alike; `boot` tells hardware apart.
+    """A device of a fleet: two of one `identity` are timed alike; `hardware` tells which it is.
 
     `left_s` is what the task that it is at still takes, `task_s` what one takes; `rests` says why
     it gets none for a while, `reading_ns` what its sentinel took.
@@ -38,8 +39,10 @@ class Member:
     runtime: Text
     governor: Text
     pools: Sequence[Text]
+    provider: Text = CPU_PROVIDER
+    channels: Channels = "arm"
     threads: Count = 0
-    boot: Text = ""
+    hardware: Text = ""
     case: Text = ""
     done: Count = 0
     p50_s: Amount | None = None
@@ -71,16 +74,25 @@ def described(
     identity = _digest(json.dumps([parts, device.provider, device.threads]))
     stem = match[1] if (match := NUMBERED.fullmatch(device.name)) else device.name
     slug = re.sub(r"[^a-z0-9]+", "-", parts["cpu"].lower()).strip("-")
-    boot = host.get("boot")
+    boot, gpu = host.get("boot"), host.get("gpu_bus")
     return {
         "name": device.name,
         "identity": identity,
         **{name: parts[name] for name in SHOWN},
         "parts": parts,
+        "provider": device.provider,
+        "channels": device.channels,
         "threads": device.threads,
         "pools": [*dict.fromkeys(filter(None, (stem, slug, identity)))],
-        "boot": _digest(str(boot)) if boot else "",
+        "hardware": f"{_digest(str(boot))}/{gpu or ''}" if boot else "",
     }
+
+
+def is_one(hardware: str, other: str) -> bool:
+    """Whether two devices are known to be of one host, and not two GPUs of it."""
+    (host, _, gpu), (host_of_other, _, gpu_of_other) = hardware.partition("/"), other.partition("/")
+    are_two_gpus = bool(gpu and gpu_of_other) and gpu != gpu_of_other
+    return bool(host) and host == host_of_other and not are_two_gpus
 
 
 def changes(facts: Mapping[str, Any], seen: Context) -> str:

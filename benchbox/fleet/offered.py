@@ -120,8 +120,11 @@ def offer(devices: Sequence[Device]) -> list[Offered]:
             facts = members.described(device, agent.hello["host"], agent.hello["versions"])
             idle = condition.glance(agent)
         for other in found:
-            same = facts["boot"] and facts["boot"] == other.facts["boot"]
-            if same or device.hardware == other.device.hardware:
+            hardware, others = facts["hardware"], other.facts["hardware"]
+            is_known = hardware and others
+            if members.is_one(hardware, others) or (
+                not is_known and device.hardware == other.device.hardware
+            ):
                 refuse(device.name, other.device.name)
         found.append(Offered(device, facts, condition=Condition(idle)))
     return found

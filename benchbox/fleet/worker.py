@@ -98,7 +98,7 @@ def timed(asked: Task, offered: Offered) -> Reply:
         run = outcome.run
         if changed := members.changes(offered.facts, run.context):
             now = members.described(offered.device, run.context.host, run.context.versions)
-            offered.facts = {**now, "boot": offered.facts["boot"]}
+            offered.facts = {**now, "hardware": offered.facts["hardware"]}
             raise DeviceError(f"it is no more what it was: {changed}")
         word = offered.condition.after(run.context.threads, run.records)
         return Reply(lines=run.path.read_text(), rests=word)
@@ -209,7 +209,7 @@ def _require_new(there: Sequence[Member], offered: Mapping[str, Offered]) -> Non
                     f"device {name!r}: the fleet has one of that name on {member.worker}; "
                     "give this machine's a name of their own with --name"
                 )
-            if member.boot and member.boot == each.facts["boot"]:
+            if members.is_one(member.hardware, each.facts["hardware"]):
                 refuse(name, member.name)
 
 

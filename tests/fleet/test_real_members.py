@@ -9,6 +9,7 @@ import pytest
 
 from benchbox import devices, host, records
 from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.errors import DeviceError
 from benchbox.fleet import offered, store, task, worker
 from benchbox.fleet.offered import Offered
 from benchbox.records import Run
@@ -63,10 +64,13 @@ def test_a_board_behind_ssh_is_a_member(
 def test_a_gpu_is_a_member(
     fake_gpu: Libraries, write_onnx: WriteOnnx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_gpu.tell(cuda="no_sleep 1\n")
+    fake_gpu.tell(cuda="no_sleep 1\ndevices 2\n")
     for name, value in fake_gpu.environment().items():
         monkeypatch.setenv(name, value)
-    (member,) = offered.offer([devices.resolve("cuda")])
+    for other in ("cpu", "cuda:0"):
+        with pytest.raises(DeviceError, match="the same hardware"):
+            offered.offer([devices.resolve("cuda"), devices.resolve(other)])
+    member, _ = offered.offer([devices.resolve("cuda"), devices.resolve("cuda:1")])
     assert member.facts["cpu"] == "NVIDIA Stand-in"
     assert member.condition.idle.reading_ns is not None
     (record,) = timed(member, write_onnx(), tmp_path).records

@@ -7,7 +7,7 @@ of whoever starts them; who opens a GPU may run anywhere meanwhile, and is bound
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 
 from benchbox.agent.gpu import cudart, errors, nvml, tegra
@@ -62,6 +62,12 @@ class GpuDevice:
         elif not self._tegra:
             own = {"unseen": self._blind}
         return {**own, **properties, "options": self._options}
+
+    def bus_id(self) -> str:
+        """PCI bus id of the GPU, empty where it cannot be had."""
+        with suppress(RuntimeError):
+            return self._device.runtime.bus_id(self._device.index)
+        return ""
 
     def versions(self) -> dict[str, str]:
         """Return the versions of CUDA and, where it is known, of the driver."""
