@@ -12,8 +12,11 @@ import pytest
 from rich.console import Console
 
 from benchbox import host
+from benchbox.api import fleet, job
+from benchbox.api.job import Job
+from benchbox.api.options import Cases, JobOptions
 from benchbox.cli import fleet_list
-from benchbox.devices import CPU_PROVIDER, Device
+from benchbox.devices import CPU_PROVIDER, Device, providers
 from benchbox.errors import CaseError, DeviceError, SpecError, StorageError, UsageError
 from benchbox.fleet import chunks, engine, members, roster, store, targets, task
 from benchbox.fleet.members import Member
@@ -254,6 +257,19 @@ def test_cases_with_which_worker_after_worker_is_lost_are_given_up() -> None:
         target.take_back(chunk, "pi-1", is_loss=True)
     assert target.next(1) is None
     assert str(target.given_up()).startswith("s:a0 and 1 more: not timed")
+
+
+def test_a_fleets_gpu_gets_what_a_gpu_here_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = replace(member("gpu"), provider=providers.CUDA, channels="gpu")
+    monkeypatch.setattr(fleet, "there", lambda _: [gpu])
+
+    def asked(**options: Any) -> Job:
+        cases = Cases(("g1",), **options)
+        return job.of_run(JobOptions(cases=cases, scheduler="tcp://127.0.0.1"))
+
+    assert [request.selection.channels for request in asked().requests] == ["gpu"]
+    with pytest.raises(UsageError, match="is a GPU"):
+        asked(dtype="int8")
 
 
 FLEET = [member("pi1"), member("pi2"), member("pi3", "two"), member("pc", "three", "x86_64")]

@@ -9,11 +9,12 @@ import onnx
 import pytest
 
 from benchbox import runner
-from benchbox.api import job
+from benchbox.api import fleet, job
 from benchbox.api.job import Job
 from benchbox.api.options import Cases, JobOptions
 from benchbox.errors import SpecError, UsageError
 from benchbox.export import Graph, cache
+from benchbox.fleet.members import Member
 from benchbox.runner import generated
 from benchbox.specs import OnnxFile, Selection
 from tests.export.conftest import external_case
@@ -69,6 +70,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     onnx.save(product((4, 8), (8, 2)), tmp_path / "wide.onnx")
     (tmp_path / "search.py").write_text(SEARCH)
     monkeypatch.chdir(tmp_path)
+    members = [Member(n, "w", "i", "x86_64", "cpu", "runtime", "", ()) for n in "ab"]
+    monkeypatch.setattr(fleet, "there", lambda _: members)
     return tmp_path
 
 
