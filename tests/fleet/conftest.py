@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchbox.errors import CaseError
-from benchbox.export import Graph
 from benchbox.fleet import chunks, submit
 from benchbox.specs import Case, OnnxFile
-from tests.fleet.lab import Fleet, Lab, a_fleet
-from tests.helpers.runs import graph_of, named
+from tests.fleet.lab import Fleet, Lab, a_fleet, prepare
+from tests.helpers.runs import named
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +29,6 @@ def fleet(running: Fleet) -> Fleet:
 @pytest.fixture
 def twelve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Case]:
     """Cases that need not be together, whose graphs are there."""
-
-    def prepare(_: object, cases: list[Case], *__: object) -> dict[str, Graph | CaseError]:
-        return {case.key: graph_of(case) for case in cases}
-
     monkeypatch.setattr(chunks, "prepare", prepare)
     found = []
     for index, case in enumerate(named(*(f"c{n}" for n in range(12)))):

@@ -1,5 +1,6 @@
 """Labs of stand-in devices: submitters with cases of their own, and fleets for them."""
 
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -11,11 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 from benchbox import records
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import BenchboxError
-from benchbox.fleet import authority, engine, members, store, submit, task
+from benchbox.export import Graph
+from benchbox.fleet import authority, chunks, engine, members, store, submit, task
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Files, Task
@@ -24,7 +27,7 @@ from benchbox.runner import Request
 from benchbox.runner.several_devices import Ends
 from benchbox.specs import Case, Selection
 from tests.fleet import stand_in
-from tests.helpers.runs import QUICK, spec_of
+from tests.helpers.runs import QUICK, graph_of, spec_of
 
 LONG_S = 120.0  # for what happens at once, on a machine that may be busy
 ROOT = Path(__file__).parents[2]
@@ -183,6 +186,12 @@ class Lab:
         known = () if stream else self.cases
         return submit.run(self.address, [request], known, hearer, priority, stream)
 
+    def start(self) -> multiprocessing.process.BaseProcess:
+        """Start a process that runs all of it."""
+        process = multiprocessing.get_context("spawn").Process(target=_submit, args=(self,))
+        process.start()
+        return process
+
     def recorded(self, folder: Path | None = None) -> Mapping[str, list[str]]:
         """The cases that each device's files have, all or those of a folder."""
         found: dict[str, list[str]] = {}
@@ -204,6 +213,17 @@ class Lab:
 
     def everything(self) -> Counter[str]:
         return Counter(case.name for case in self.cases)
+
+
+def prepare(_: object, cases: Sequence[Case], *__: object) -> dict[str, Graph]:
+    """The graphs of cases, which are there."""
+    return {case.key: graph_of(case) for case in cases}
+
+
+def _submit(lab: Lab) -> None:
+    engine.require()
+    with patch.object(chunks, "prepare", prepare):
+        lab.run(Hearer())
 
 
 def once(cases: Sequence[str]) -> Counter[str]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,16 @@ DOOMED = "pi-3"
 
 @dataclass
 class Scene:
-    """A run that three devices are at; the doomed one is held at its first task."""
+    """A run that three devices are at; the doomed one is held at its first task.
+
+    The `first` submitter is a process, another goes on from it.
+    """
 
     lab: Lab
     hearer: Hearer
     fleet: Fleet
     doomed: subprocess.Popen[str]
+    first: BaseProcess | None
 
     def wait_for_others(self, left: int = 0) -> None:
         """Wait until the others have timed all but some cases."""
@@ -68,6 +73,12 @@ def without_scheduler(scene: Scene) -> None:
     scene.fleet.start("scheduler", host=ANY)
 
 
+def without_submitter(scene: Scene) -> None:
+    assert scene.first is not None
+    waited(lambda: bool(scene.lab.timed()))
+    scene.first.kill()
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with a_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
@@ -82,7 +93,9 @@ def names(lab: Lab) -> set[str]:
         return {each.name for each in watched.members() or ()}
 
 
-@pytest.mark.parametrize("fault", [killed, stopped, cut_off, slow, without_scheduler])
+@pytest.mark.parametrize(
+    "fault", [killed, stopped, cut_off, slow, without_scheduler, without_submitter]
+)
 def test_a_fault_loses_nothing_and_nothing_is_timed_twice(
     fault: Callable[[Scene], None], fleet: Fleet, lab: Lab
 ) -> None:
@@ -91,17 +104,22 @@ def test_a_fault_loses_nothing_and_nothing_is_timed_twice(
 
     def suffer() -> None:
         waited(lambda: bool(lab.begun(DOOMED)))
-        fault(Scene(lab, hearer, fleet, doomed))
+        fault(Scene(lab, hearer, fleet, doomed, first))
         hold.unlink()
 
     with machine() if fault is cut_off else nullcontext({}) as place:
         doomed = fleet.start("worker", DOOMED, **place)
+        first = lab.start() if fault is without_submitter else None
         thread = threading.Thread(target=suffer)
         thread.start()
-        ends = lab.run(hearer)
+        if first is not None:
+            first.join()
+        before = lab.timed()
+        ends = lab.run(hearer, resume=first is not None)
         thread.join()
         assert (ends.failures, hearer.put_aside) == ({}, {})
-        assert lab.timed() == once([case for _, case in hearer.finished_on]) == lab.everything()
+        heard = once([case for _, case in hearer.finished_on])
+        assert lab.timed() == before + heard == lab.everything()
         back = {"pi-1", "pi-2", *(() if fault is killed else (DOOMED,))}
         waited(lambda: names(lab) >= back)
         doomed.kill()
