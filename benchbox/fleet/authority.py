@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 PORT, ANY = 8786, "0.0.0.0"  # noqa: S104 - whoever has a certificate
-CONNECT_S = 10.0
+CONNECT_S = 5.0
 YEARS = 10
 AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority-key.pem"
 MEMBER, MEMBER_KEY = "member.pem", "member-key.pem"

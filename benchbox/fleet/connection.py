@@ -1,5 +1,6 @@
 """Connection to a fleet: who is in it, and tasks with their files, sent and waited for."""
 
+import asyncio
 import contextlib
 import secrets
 import threading
@@ -9,7 +10,7 @@ from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from benchbox.errors import DeviceError
-from benchbox.fleet import exports, members, store, task, worker
+from benchbox.fleet import engine, exports, members, store, task, worker
 from benchbox.fleet.authority import CONNECT_S, FleetAddress
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Files, Reply, Task
@@ -33,18 +34,17 @@ class Connection:
         self.wrong: Mapping[str, str] = {}  # of devices left out at the last look, by name
         self._has: set[tuple[str, str]] = set()  # worker and sha256
         self._sending: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        try:
-            self._client = self._open(CONNECT_S)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise address.unreachable(error) from None
+        self._client = self._open(CONNECT_S)
 
     def _open(self, timeout_s: float) -> Any:  # noqa: ANN401 - the type is of an extra
         from distributed import Client
 
-        security = self._address.security()
-        client = Client(
-            self._address.url, security=security, timeout=timeout_s, set_as_default=False
-        )
+        asyncio.run(engine.greet(self._address, timeout_s))
+        options = {"security": self._address.security(), "timeout": timeout_s}
+        try:
+            client = Client(self._address.url, set_as_default=False, **options)
+        except LEFT as error:
+            raise self._address.unreachable(error) from None
         self._stream = client.scheduler_comm  # another once Dask has connected it again by itself
         self.made += 1
         client.subscribe_topic(self.topic, lambda event: self.begun(str(event[1])))
@@ -58,7 +58,7 @@ class Connection:
                 self.close()
                 self._client = self._open(AGAIN_S)
             found = self.ask(members.of_scheduler)
-        except LEFT:
+        except (*LEFT, DeviceError):
             return None
         there, self.wrong = members.parse(found)
         return there

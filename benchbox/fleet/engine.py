@@ -1,12 +1,17 @@
 """Engine of a fleet: Dask distributed, whether it is there, and its own upkeep made quiet."""
 
+import asyncio
 import importlib.util
 import warnings
 
-from benchbox.errors import UsageError
+from benchbox import __version__
+from benchbox.errors import DeviceError, UsageError
+from benchbox.fleet.authority import FleetAddress
 
 INSTALL = "a fleet needs Dask distributed: pip install distributed cryptography"
 NEEDED = ("distributed", "cryptography")
+CONNECTING = 0.8  # of the time for an answer, so that why there is none is known
+GREETING = "benchbox"  # what a fleet's scheduler answers with its version, and no other of Dask
 # Profiles, ticks and readings that a worker takes for its dashboard would run beside timed calls;
 # a graph is no data that could be spilled or moved to another worker.
 QUIET = {
@@ -43,3 +48,28 @@ def require() -> None:
     warnings.filterwarnings("ignore", module="distributed")  # of a port that is another's
 
     dask.config.set({**QUIET, "logging": dict.fromkeys(LOGGERS, "critical")})
+
+
+async def greet(address: FleetAddress, timeout_s: float) -> None:
+    """Raise DeviceError unless a fleet's scheduler of this version answers.
+
+    Dask's own client waits without end for whatever takes a connection and says nothing.
+    """
+    from distributed.comm import connect
+
+    options = address.security().get_connection_args("client")
+    try:
+        async with asyncio.timeout(timeout_s):
+            comm = await connect(address.url, CONNECTING * timeout_s, **options)
+            try:
+                await comm.write({"op": GREETING, "reply": True})
+                version = await comm.read()
+            finally:
+                comm.abort()
+    except (ValueError, MemoryError):  # what came is no message of Dask, or it takes no TLS
+        raise address.unreachable(OSError("what listens there is something else")) from None
+    except (OSError, TimeoutError) as error:
+        raise address.unreachable(error) from None
+    if version != __version__:
+        what = f"benchbox {version}, not {__version__}" if version else "Dask alone"
+        raise DeviceError(f"{address.url}: its scheduler is of {what}; start it with this benchbox")

@@ -13,8 +13,9 @@ from typing import Any
 from distributed import Client, Scheduler, Worker, get_worker
 from distributed.worker_state_machine import WorkerState
 
+from benchbox import __version__
 from benchbox.errors import BenchboxError, DeviceError, TooMuchError, UsageError
-from benchbox.fleet import members, store, task
+from benchbox.fleet import engine, members, store, task
 from benchbox.fleet.authority import ANY, CONNECT_S, FleetAddress
 from benchbox.fleet.members import METRIC, ROLE, Member
 from benchbox.fleet.offered import Offered, refuse
@@ -168,6 +169,7 @@ async def _join(
     def devices(_: object) -> list[dict[str, Any]]:
         return [each.now() for each in offered.values()]
 
+    await engine.greet(address, CONNECT_S)
     security = address.security()
     async with Client(
         address.url, security=security, asynchronous=True, timeout=CONNECT_S, set_as_default=False
@@ -240,6 +242,7 @@ async def schedule(address: FleetAddress, say: Callable[[str], None], work: Any 
     except (OSError, RuntimeError) as error:
         why = getattr(error.__cause__ or error, "strerror", "") or error
         raise UsageError(f"{address.url}: cannot be listened at: {why}") from None
+    scheduler.handlers[engine.GREETING] = lambda: __version__
     _stop(scheduler, "idle-timeout", "no-workers-timeout")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(scheduler.close)

@@ -1,5 +1,6 @@
 """Fleets of stand-in devices on loopback: real schedulers, workers and certificates."""
 
+import asyncio
 import signal
 import socket
 import ssl
@@ -14,9 +15,10 @@ from unittest.mock import patch
 
 import psutil
 import pytest
+from distributed import Scheduler
 
-from benchbox.errors import BenchboxError
-from benchbox.fleet import authority, chunks, connection, exports, submit
+from benchbox.errors import BenchboxError, DeviceError
+from benchbox.fleet import authority, chunks, connection, engine, exports, submit
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.connection import Connection
 from benchbox.specs import Builder
@@ -170,6 +172,37 @@ def test_whoever_has_no_certificate_of_the_fleet_is_left_outside(
         of: greeted(port, of) for of in (fleet.address.certificates, tmp_path / "other", None)
     }
     assert [*is_heard.values()] == [True, False, False], "by the scheduler"
+
+
+@pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
+def test_what_is_no_scheduler_is_not_waited_for(
+    said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CONNECT_S", 1.0)
+    over = threading.Event()
+
+    def speak() -> None:
+        taken, _ = server.accept()
+        with taken:
+            taken.sendall(said)
+            over.wait(LONG_S)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        speaker = threading.Thread(target=speak)
+        speaker.start()
+        with pytest.raises(DeviceError, match="no scheduler answers"):
+            Connection(FleetAddress(f"tcp://127.0.0.1:{server.getsockname()[1]}"))
+        over.set()
+        speaker.join()
+
+
+def test_a_scheduler_of_dask_alone_is_none_of_a_fleet() -> None:
+    async def greet() -> None:
+        async with Scheduler(host="127.0.0.1", dashboard_address=":0") as plain:
+            await engine.greet(FleetAddress(plain.address), LONG_S)
+
+    with pytest.raises(DeviceError, match="Dask alone"):
+        asyncio.run(greet())
 
 
 def greeted(port: int, certificates: Path | None) -> bool:
