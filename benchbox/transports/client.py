@@ -9,7 +9,7 @@ from benchbox.agent import PROTOCOL
 from benchbox.analysis.samples import NS
 from benchbox.devices import Device, providers
 from benchbox.errors import AgentError, CaseError, DeviceError, FullError
-from benchbox.sampling.session import Ask, Timed, asleep_s
+from benchbox.sampling.session import Ask, Timed, asleep_s, unread
 from benchbox.specs import TensorSpec
 from benchbox.transports import replies
 from benchbox.transports.channel import Channel, ChannelClosed, Timeout
@@ -160,10 +160,14 @@ class Agent:
         Raises AgentError when the agent is lost: the burst after the last one yielded is to blame.
         """
         self._send({"op": "time", "bursts": bursts})
-        limits, last, claimed_ns = self._deadlines, None, 0
-        for ask, expected in zip(bursts, expected_s, strict=True):
+        limits, last, claimed_ns, over = self._deadlines, None, 0, 0
+        for index, (ask, expected) in enumerate(zip(bursts, expected_s, strict=True)):
             if last is not None:
                 yield last
+            if index == over:
+                count = unread(bursts[index:], expected_s[index:])
+                time.sleep(sum(expected_s[index : index + count]))
+                over += max(1, count)
             # A call that takes longer than a period waits for another one.
             slack = limits.patience * expected + 2 * asleep_s(ask)
             reply = self._receive(limits.burst_s + slack)

@@ -9,6 +9,7 @@ from benchbox.devices import Device
 from benchbox.devices.host_schema import wrong
 from benchbox.devices.registry import Processors
 from benchbox.errors import AgentError, CaseError, DeviceError
+from benchbox.sampling.session import unread
 from benchbox.specs import TensorSpec
 from benchbox.transports import Agent, reply_schema
 from benchbox.transports.channel import ChannelClosed, Timeout
@@ -275,3 +276,13 @@ def test_what_a_board_is_without_an_agent_is_looked_at() -> None:
     assert wrong(reply_schema.Facts, FACTS) == ""
     assert wrong(reply_schema.Facts, FACTS | {"clusters": [{"cpus": []}]}) == "clusters.0.cpus"
     assert wrong(reply_schema.Facts, FACTS | {"temperature_c": NAN}) == "temperature_c"
+
+
+@pytest.mark.parametrize(
+    ("calls", "expected_s", "count"),
+    [(60, [0.04] * 12, 7), (60, [2.0], 0), (1000, [0.03] * 3, 1), (5, [0.2] * 20, 1)],
+)
+def test_replies_are_left_until_most_are_there_or_a_pipe_fills(
+    calls: int, expected_s: list[float], count: int
+) -> None:
+    assert unread([("g", calls)] * len(expected_s), expected_s) == count
