@@ -48,7 +48,8 @@ class ReadingLevel:
         self._rounds: dict[Round, list[float]] = {}  # ln of readings in ns
         self._steps: list[float] = []  # from one reading to the next
         self._last_ns = 0
-        self._found: dict[Round, tuple[float, int] | None] = {}  # until there are new readings
+        self._found: dict[Round, tuple[int, tuple[float, int] | None]] = {}  # with their reach
+        self._fresh: dict[int, int] = {}  # by session, the first round with readings since then
 
     def add(self, key: Round, readings: Sequence[int]) -> None:
         """Add the readings of a burst in a round."""
@@ -59,28 +60,39 @@ class ReadingLevel:
                 self._steps.append(abs(math.log(ns / self._last_ns)))
             self._last_ns = ns
             self._rounds.setdefault(key, []).append(math.log(ns))
-            self._found.clear()
+            session, number = key
+            self._fresh[session] = min(number, self._fresh.get(session, number))
 
-    def over_usual(
-        self, windows: Mapping[Round, Iterable[Round]], usual_ns: float, clip: float
-    ) -> list[float]:
-        """The levels around rounds, each over a window of others, as ln over the usual one.
+    def over_usual(self, reaches: Mapping[Round, int], usual_ns: float, clip: float) -> list[float]:
+        """The levels around rounds, each over others within its reach, as ln over the usual one.
 
         They are drawn towards their mean as far as their scatter is that of readings: else slopes
         would be too low, and too sure of it, where a level stays the same.
         """
-        for key in windows.keys() - self._found.keys():
-            self._found[key] = self._over(windows[key])
-        found = [each for key in windows if (each := self._found[key])]
+        self._find(reaches)
+        levels = [self._found[key][1] for key in reaches]
+        found = [each for each in levels if each]
         if not found:
-            return [0.0] * len(windows)
+            return [0.0] * len(reaches)
         mean = fmean(level for level, _ in found)
         spread = fmean((level - mean) ** 2 for level, _ in found)
         noise = self._variance() * fmean(1 / count for _, count in found)
         kept = max(0.0, 1.0 - DOUBT * noise / spread) if spread else 0.0
-        over = [(self._found[key] or (mean, 0))[0] - mean for key in windows]
+        over = [each[0] - mean if each else 0.0 for each in levels]
         usual = math.log(usual_ns)
         return [min(clip, max(-clip, mean + kept * each - usual)) for each in over]
+
+    def _find(self, reaches: Mapping[Round, int]) -> None:
+        """Find the levels around rounds, but for those that are known and have no new readings."""
+        for (session, number), (reach, _) in list(self._found.items()):
+            if number + reach >= self._fresh.get(session, math.inf):
+                del self._found[session, number]
+        self._fresh.clear()
+        for (session, number), reach in reaches.items():
+            if self._found.get((session, number), (None,))[0] != reach:
+                window = range(number - reach, number + reach + 1)
+                level = self._over((session, other) for other in window)
+                self._found[session, number] = reach, level
 
     def _over(self, rounds: Iterable[Round]) -> tuple[float, int] | None:
         """The mean of ln of the readings in rounds, and their number; None without any.
@@ -130,22 +142,21 @@ class MemoryLevels:
 
     def around(self, rounds: Iterable[Round], usual: Usual) -> Mapping[Round, tuple[float, float]]:
         """Both levels around each of some rounds, as ln over the usual ones; 0 of one unknown."""
-        windows = {key: self._window(key) for key in rounds}
+        reaches = {key: self._reach(key[0]) for key in rounds}
         stream, refill = (
-            level.over_usual(windows, usual_ns or 1.0, clip if usual_ns else 0.0)
+            level.over_usual(reaches, usual_ns or 1.0, clip if usual_ns else 0.0)
             for level, usual_ns, clip in (
                 (self._stream, usual.stream_ns, STREAM_CLIP),
                 (self._refill, usual.refill_ns, REFILL_CLIP),
             )
         )
-        return dict(zip(windows, zip(stream, refill, strict=True), strict=True))
+        return dict(zip(reaches, zip(stream, refill, strict=True), strict=True))
 
-    def _window(self, key: Round) -> list[Round]:
-        session, number = key
-        seconds, rounds = self._lasted.get(session, (0.0, {number}))
+    def _reach(self, session: int) -> int:
+        """How many rounds to each side tell the level around a round of a session."""
+        seconds, rounds = self._lasted.get(session, (0.0, set()))
         reach = max(NEIGHBOURS, round(NEAR_S * len(rounds) / seconds) if seconds else 0)
-        reach = min(reach, MOST_NEAR)
-        return [(session, other) for other in range(number - reach, number + reach + 1)]
+        return min(reach, MOST_NEAR)
 
     def usual(self, compute_ns: float) -> Usual | None:
         """What was usual in the run while the compute sentinel read about that.

@@ -89,9 +89,9 @@ class Histogram:
         around = self._around(reach)
         if before_ns is not None and self._is_still_base(_bin(before_ns), around, reach):
             return state_at(before_ns, reach)
-        peaks = [index for index in around if _is_peak(around, index, reach)]
-        common = [index for index in peaks if around[index] >= COMMON * self.total]
-        near = [index for index in common if (index - common[0]) * STEP <= NEAR] or peaks
+        least = COMMON * self.total
+        common = [i for i in around if around[i] >= least and _is_peak(around, i, reach)]
+        near = [index for index in common if (index - common[0]) * STEP <= NEAR] or around
         peak = max(near, key=around.__getitem__)
         # The median reading around a peak moves less than the place where most are around.
         middle = {i: n for i, n in self.bins.items() if abs(i - peak) <= reach}

@@ -132,6 +132,14 @@ def test_slopes_that_a_run_does_not_show_are_told_by_the_latencies_of_others() -
     assert math.log(center.readings.refill_ns / 4e5) == pytest.approx(0.3, abs=0.1)
 
 
+def test_figures_of_bursts_that_come_one_by_one_are_those_of_all() -> None:
+    bursts, levels = timed(memory=drifting), MemoryLevels()
+    for count, burst in enumerate(bursts, 1):
+        levels.add(burst)
+        now = adjusted.adjust(bursts[:count], levels, USUAL)
+    assert now == adjust(bursts)
+
+
 def test_a_state_far_from_the_usual_one_does_not_count() -> None:
     found = adjust(timed(clock=lambda number: 0.2 if number % 2 else 0.0))
     assert {number % 2 for _, number in found.rounds} == {0}
