@@ -83,7 +83,7 @@ def test_a_library_that_is_missing_or_lacks_a_function_is_an_error(fake_gpu: Lib
 
 def test_a_span_is_work_of_the_gpu_alone(fake_gpu: Libraries, device: CudaDevice) -> None:
     # 8 MB at 10 ms each: the host is done queueing before the first fill ends
-    fake_gpu.tell(cuda=f"still 1\ngpu_ns_per_mb {10 * MB}")
+    fake_gpu.tell(cuda=f"gpu_ns_per_mb {10 * MB}")
     with Stream(device) as stream, Buffer(device, 8 * MB) as buffer, Event(device) as start:
         end = Event(device)
         stream.fill(buffer)
@@ -97,7 +97,7 @@ def test_a_span_is_work_of_the_gpu_alone(fake_gpu: Libraries, device: CudaDevice
 
 @pytest.mark.parametrize("hold_ns", [0, 500 * MB])
 def test_a_held_queue_has_no_gap(fake_gpu: Libraries, device: CudaDevice, hold_ns: int) -> None:
-    fake_gpu.tell(cuda=f"no_sleep 1\ngpu_ns_per_mb {MB}\nl2 0")
+    fake_gpu.tell(cuda=f"no_sleep 1\nmoving 1\ngpu_ns_per_mb {MB}\nl2 0")
     with Stream(device) as stream, Buffer(device, MB) as buffer:
         marker = Marker(stream)
         if hold_ns:
@@ -146,7 +146,7 @@ def opened(device: CudaDevice, monkeypatch: pytest.MonkeyPatch) -> Callable[[], 
 def test_the_sentinel_reads_copies_and_products_and_measures_ceilings(
     fake_gpu: Libraries, device: CudaDevice, opened: Callable[[], GpuSentinel]
 ) -> None:
-    fake_gpu.tell(cuda="still 1\ngpu_ns_per_mb 1000")
+    fake_gpu.tell(cuda="gpu_ns_per_mb 1000")
     free = device.memory()
     with opened() as probe:
         assert (probe.level(), probe.copy()) == ((67108,), 67108)  # 64 MiB at 1 us/MB

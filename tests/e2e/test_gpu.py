@@ -199,7 +199,7 @@ def test_a_host_that_is_slow_by_turns_is_seen_and_is_no_latency(
     fake_gpu: Libraries, write_onnx: WriteOnnx
 ) -> None:
     how = ("--precision", "0.01%", "--max-time", "2s")
-    _, run = timed(fake_gpu, str(write_onnx()), *how, ort="slow_every 150", cuda="still 1")
+    _, run = timed(fake_gpu, str(write_onnx()), *how, ort="slow_every 150")
     (record,) = run.records
     host = record.gate.host
     assert host is not None

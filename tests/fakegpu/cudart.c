@@ -3,7 +3,7 @@
  *   devices N            how many there are            driver N / runtime N   versions, 13000 = 13.0
  *   fail FUNCTION CODE   that function returns CODE    memory BYTES           in all
  *   l2 BYTES             size of the cache             gpu_ns_per_mb N        of a fill or a copy
- *   still 1              the host takes no time at all, else what it takes outside of these functions
+ *   moving 1             the host takes what it takes outside of these functions, else no time at all
  *   no_sleep 1           functions of the host only sleep, and are not called
  * FAKE_CUDA_LOG, if set, names a file to which every call on a stream is added.
  *
@@ -37,7 +37,7 @@ static int64_t now(void) { return entered + skipped; }
 
 static void enter(void) {
     entered = real();
-    if (left && setting("still", 0)) skipped -= entered - left;
+    if (left && !setting("moving", 0)) skipped -= entered - left;
 }
 
 static void leave(int *unused) {
