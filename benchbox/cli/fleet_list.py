@@ -47,13 +47,12 @@ def of(
     def column(header: str, cells: Sequence[str], drop: int = 0, *, text: bool = False) -> Column:
         return Column(header, tuple(cells), text, drop)
 
-    kinds = {each.identity: each.kind for each in found}
+    kinds = {each.identity: each for each in found}
     return table(
         "Fleet",
         [
             column("device", [each.name for each in found], text=True),
             column("identity", [each.identity for each in found], text=True),
-            column("pool", [each.pools[0] for each in found], 1, text=True),
             column("at", [_at(each) for each in found], text=True),
             column("queue", [str(each.waiting) for each in found]),
             column("left", [_left(each) for each in found]),
@@ -65,11 +64,18 @@ def of(
         [
             *(f"{each.name} rests: {each.rests}" for each in found if each.rests),
             *(f"{name} is left out: {why}" for name, why in wrong.items()),
-            *(f"{identity} is {kind}" for identity, kind in kinds.items()),
+            *(f"{_pools(identity, found)}: {each.kind}" for identity, each in kinds.items()),
             *([f"{exporters} {_export(exporters)} graphs"] if exporters else []),
             f"Dask's dashboard, for the scheduler's machine: {dashboard or NO_DASHBOARD}",
         ],
     )
+
+
+def _pools(identity: str, found: Sequence[Member]) -> str:
+    """What stands for the devices of an identity, as it is typed."""
+    named = {pool for each in found if each.identity == identity for pool in each.pools}
+    names = [identity, *sorted(named - {identity, *(each.name for each in found)})]
+    return " or ".join(f"pool:{name}" for name in names)
 
 
 def _export(count: int) -> str:

@@ -306,7 +306,14 @@ def test_the_list_fits_a_terminal_and_says_who_rests() -> None:
     show_tables([table], Console(file=out, width=80, force_terminal=True, color_system=None))
     text = out.getvalue()
     assert max(map(len, text.splitlines())) <= 80
-    for words in ("22 s", "12.3", "pi-2 rests: heat", "2 workers export graphs", "8787/status"):
+    for words in (
+        "22 s",
+        "12.3",
+        "pi-2 rests: heat",
+        "pool:one or pool:pi: A76",
+        "2 workers export graphs",
+        "8787/status",
+    ):
         assert words in text
     assert "pi-4 is left out: w tells nonsense of it, 'cpu'" in " ".join(text.split())
     assert fleet_list.NO_DASHBOARD in str(fleet_list.of([], 0, None, {}))
