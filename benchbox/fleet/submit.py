@@ -116,13 +116,12 @@ class Submission:
             self._take_one()
 
     def _check(self, target: FleetTarget) -> None:
-        """Fail a target whose cases cannot be made, or some of which are given up in the end."""
+        """Fail a target in the end some of whose cases cannot be made, or are given up."""
         error = target.ahead.error
         if error is not None and not isinstance(error, BenchboxError):
             raise error
         if target.is_done and not self._has_sent(target):
-            error = error or target.given_up()
-        target.failure = target.failure or error
+            target.failure = target.failure or error or target.given_up()
 
     def _wind_up(self) -> None:
         """Take back what has not begun, and wait for the rest; again Ctrl-C leaves at once."""
