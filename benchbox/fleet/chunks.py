@@ -35,7 +35,7 @@ class Chunk:
 
     `places` are theirs in the order in which they came. `losses` counts the devices that failed or
     left while they had it. What `is_kept` stays where it is timed next, even by a device that
-    drifts.
+    drifts; what had no call on a device, `before`, goes to another and is kept as it is then.
     """
 
     cases: Sequence[Case]
@@ -44,6 +44,7 @@ class Chunk:
     places: Mapping[str, int]
     losses: int = 0
     is_kept: bool = False
+    before: str = ""
 
     def split(self) -> "list[Chunk]":
         """A chunk for each case, where none is compared with another."""
@@ -53,6 +54,18 @@ class Chunk:
             replace(self, cases=[case], graphs={case.key: self.graphs[case.key]})
             for case in self.cases
         ]
+
+    def rest(self, timed: Collection[str], device: str) -> "Chunk | None":
+        """What had no call on a device, with its references; None the second time."""
+        if self.before:
+            return None
+        left = {case.key for case in self.cases if case.key in self.wanted} - {*timed}
+        needed = left | {reference_key(case) for case in self.cases if case.key in left}
+        cases = [case for case in self.cases if case.key in needed]
+        graphs = {case.key: self.graphs[case.key] for case in cases}
+        return (
+            replace(self, cases=cases, graphs=graphs, wanted=left, before=device) if left else None
+        )
 
 
 def groups(cases: Sequence[Case], devices: int, *, is_comparison: bool) -> list[list[Case]]:

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from benchbox import records
 from benchbox.errors import RecordError, StorageError
@@ -22,7 +21,7 @@ from benchbox.runner.context import facts, planned
 from benchbox.runner.request import Outcome, Request
 from benchbox.specs import Case
 
-GOOD = ("ok", "imprecise")  # whoever resumes times the others again
+GOOD = ("ok", "imprecise")  # with a figure; whoever resumes times the others again
 MOST_SHOWN = 1000  # records that are read again for a table
 
 
@@ -105,13 +104,19 @@ class Results:
         return found
 
     def take(self, device: str, lines: str, chunk: Chunk) -> list[Record]:
-        """Keep the records of a task; those of it that are new."""
+        """Keep the records of a task; those of it that are new.
+
+        What had no call on a device that was too slow is left out, the first time.
+        """
         run = records.read(Path(f"the reply of {device}"), lines.encode())
         self._require_asked(run, chunk)
+        timed = [r for r in run.records if chunk.before or r.latency or r.status != "imprecise"]
+        if not timed:
+            return []
         file = self.files.get(device) or self._open(device, run.context)
         taken = [
             replace(record, index=self._index.get(record.key, chunk.places[record.key]))
-            for record in run.records
+            for record in timed
             # What is not wanted is a reference, which this device may have timed before.
             if record.key in chunk.wanted or file.statuses.get(record.key) not in GOOD
         ]
@@ -201,9 +206,10 @@ def _head(path: Path) -> tuple[Context, set[tuple[str, str]]]:
 
     found, _ = reader.split(path, head)
     context, written = found[0]
-    statuses: dict[tuple[str, str], Any] = {}
+    figures: dict[tuple[str, str], bool] = {}
     for _, line, _ in written:
         if line.kind == RECORD:
             sha256 = line.graph.sha256 if line.graph else ""
-            statuses[f"{line.spec}:{line.case}", sha256] = line.status
-    return context, {key for key, status in statuses.items() if status in GOOD}
+            has_figure = line.status in GOOD and line.latency is not None
+            figures[f"{line.spec}:{line.case}", sha256] = has_figure
+    return context, {key for key, has_figure in figures.items() if has_figure}

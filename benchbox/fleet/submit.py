@@ -188,24 +188,26 @@ class Submission:
     def _hand_out(self, target: FleetTarget) -> None:
         """Give each device of a target its tasks, those with the fewest first."""
         usable = self._roster.usable(target.text, target.identity)
+        count = len(usable)
         counts = Counter(s.flight.member.name for s in self._sent.values() if s.target is target)
         while usable and target.failure is None:
             member = min(usable, key=lambda each: counts[each.name])
             if counts[member.name] >= IN_FLIGHT:
                 return
-            chunk = target.next(len(usable)) or (
-                None if counts[member.name] else self._spared(target, counts)
+            chunk = target.next(member.name, count) or (
+                None if counts[member.name] else self._spared(target, counts, member.name)
             )
             if chunk is None:
-                return
+                usable.remove(member)
+                continue
             self._send(target, chunk, member)
             counts[member.name] += 1
 
-    def _spared(self, target: FleetTarget, counts: Counter[str]) -> Chunk | None:
-        """Where no chunk is left, one that waits for a device which is at another."""
+    def _spared(self, target: FleetTarget, counts: Counter[str], device: str) -> Chunk | None:
+        """Where no chunk is left for a device, one that waits for another, which is at one."""
         waiting = [s for s in self._sent.values() if s.target is target and not s.flight.has_begun]
         for sent in reversed(waiting if target.ahead.is_done else []):
-            if counts[sent.flight.member.name] > 1:
+            if counts[sent.flight.member.name] > 1 and sent.chunk.before != device:
                 self._drop(partial(operator.is_, sent))
                 counts[sent.flight.member.name] -= 1
                 return sent.chunk
@@ -257,9 +259,11 @@ class Submission:
             return ""
         except Exception as error:  # whatever a device tells takes no other's cases with it
             return str(error) or type(error).__name__
-        for record in taken:
-            if record.key in sent.chunk.wanted:
-                self._hearer.finished(name, record)
+        wanted = {record.key: record for record in taken if record.key in sent.chunk.wanted}
+        for record in wanted.values():
+            self._hearer.finished(name, record)
+        if rest := sent.chunk.rest(wanted, name):
+            target.take_back(rest, name)
         return ""
 
     def _drop(self, is_wanted: Callable[[SentChunk], bool]) -> list[SentChunk]:

@@ -43,12 +43,16 @@ class FleetTarget:
     failure: BenchboxError | None = None
     control: Control | None = None  # of a pool
 
-    def next(self, devices: int) -> Chunk | None:
-        """The next chunk, of those that came back first; None where none is ready.
+    def next(self, device: str, devices: int) -> Chunk | None:
+        """The next chunk for a device, of those that came back first; None where none is ready.
 
-        The last, of which there are fewer than `devices`, are shared among them case by case.
+        What it had no call of is for others. The last, of which there are fewer than `devices`, are
+        shared among them case by case.
         """
-        chunk = self.returned.pop() if self.returned else self.ahead.next()
+        own = [each for each in self.returned if each.before != device or devices == 1]
+        if own:
+            self.returned.remove(own[-1])
+        chunk = own[-1] if own else self.ahead.next()
         if chunk and self.ahead.is_over and len(self.returned) + self.ahead.count < devices:
             chunk, *others = chunk.split()
             self.returned += others
