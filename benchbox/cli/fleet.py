@@ -25,7 +25,9 @@ def init(folder: Path | None) -> None:
     )
 
 
-def work(scheduler: str, names: Sequence[str], name: str, *, exports_graphs: bool) -> None:
+def work(
+    scheduler: str, names: Sequence[str], name: str, port: int, *, exports_graphs: bool
+) -> None:
     """Offer devices to a fleet, and to export graphs, until Ctrl-C."""
     engine.require()
     address = authority.parse(scheduler)
@@ -38,7 +40,7 @@ def work(scheduler: str, names: Sequence[str], name: str, *, exports_graphs: boo
         raise UsageError(f"--role export: it would disturb {here[0]}, which is this machine")
     say = partial(console(stderr=True).print)
     there = offered.offer(found)
-    asyncio.run(worker.serve(address, there, say, exports_graphs=exports_graphs))
+    asyncio.run(worker.serve(address, there, say, exports_graphs=exports_graphs, port=port))
 
 
 def start(listen: str, names: Sequence[str], name: str) -> None:

@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from errno import EADDRINUSE
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,12 @@ async def serve(
     say: Callable[[str], None],
     *,
     exports_graphs: bool = False,
+    port: int = 0,
 ) -> None:
     """Offer devices to the fleet until the end; where its scheduler is lost, wait for it again.
 
-    With `exports_graphs` it exports graphs for submitters without torch, too.
+    With `exports_graphs` it exports graphs for submitters without torch, too. The scheduler reaches
+    it at `port`, any without one.
 
     Raises DeviceError where it cannot be joined the first time.
     """
@@ -125,7 +128,7 @@ async def serve(
     while True:
         try:
             names = {each.device.name: each for each in offered}
-            worker = await _join(address, names, exports_graphs=exports_graphs)
+            worker = await _join(address, names, port, exports_graphs=exports_graphs)
         except (OSError, TimeoutError, RuntimeError, ValueError) as error:
             if not has_joined:
                 raise address.unreachable(error) from None
@@ -158,7 +161,7 @@ async def _look(offered: Sequence[Offered], say: Callable[[str], None]) -> None:
 
 
 async def _join(
-    address: FleetAddress, offered: Mapping[str, Offered], *, exports_graphs: bool
+    address: FleetAddress, offered: Mapping[str, Offered], port: int, *, exports_graphs: bool
 ) -> DeviceWorker:
     each_of = [each.facts for each in offered.values()]
     resources = Counter(f"device:{name}" for name in offered)
@@ -178,6 +181,7 @@ async def _join(
         _require_new(there, offered)
         worker = DeviceWorker(
             address.url,
+            port=port,
             host=None if address.certificates else "127.0.0.1",  # else whoever reaches it runs code
             nthreads=len(offered) + exports_graphs,
             resources=dict(resources),
@@ -190,7 +194,12 @@ async def _join(
         )
         worker.offered = offered
         worker.state.__class__ = DeviceState
-        await worker
+        try:
+            await worker
+        except RuntimeError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno == EADDRINUSE:
+                raise UsageError(f"--port {port}: another program has it") from None
+            raise
         _stop(worker, "find-missing")
         await _require_reached(client, worker)
     return worker

@@ -74,14 +74,17 @@ class Fleet:
         return process
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
 def a_fleet(folder: Path) -> Iterator[Fleet]:
     engine.require()
     authority.init(folder / "certificates")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = authority.parse(f"tls://127.0.0.1:{port}", folder=folder / "certificates")
+    address = authority.parse(f"tls://127.0.0.1:{free_port()}", folder=folder / "certificates")
     (folder / "state").mkdir()
     fleet = Fleet(address, folder / "state")
     try:

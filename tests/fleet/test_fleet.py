@@ -18,11 +18,12 @@ import pytest
 from distributed import Scheduler
 
 from benchbox.errors import BenchboxError, DeviceError
-from benchbox.fleet import authority, chunks, connection, engine, exports, submit
+from benchbox.fleet import authority, chunks, connection, engine, exports, submit, worker
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.connection import Connection
 from benchbox.specs import Builder
-from tests.fleet.lab import CONTROL, LONG_S, Fleet, Hearer, Lab, a_fleet, once, waited
+from tests.fleet import stand_in
+from tests.fleet.lab import CONTROL, LONG_S, Fleet, Hearer, Lab, a_fleet, free_port, once, waited
 
 pytestmark = pytest.mark.slow
 
@@ -215,6 +216,18 @@ def greeted(port: int, certificates: Path | None) -> bool:
     with context.wrap_socket(plain) as encrypted, suppress(OSError):
         return bool(encrypted.recv(1))
     return False
+
+
+def test_a_worker_is_reached_at_the_port_that_it_is_given(fleet: Fleet) -> None:
+    offered = {each.device.name: each for each in stand_in.offers("pi-9")}
+
+    async def joined(port: int) -> str:
+        member = await worker._join(fleet.address, offered, port, exports_graphs=False)
+        await member.close()
+        return str(member.address)
+
+    port = free_port()
+    assert asyncio.run(joined(port)).endswith(f":{port}")
 
 
 def test_without_certificates_nothing_listens_beyond_loopback(tmp_path: Path) -> None:

@@ -46,12 +46,17 @@ def worker(
             metavar="export", help="make graphs for submitters without torch, and offer -d alone"
         ),
     ] = None,
+    port: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, max=65535, help="where the scheduler reaches it (0: any)"),
+    ] = 0,
 ) -> None:
     """Offer this machine's devices, and boards and phones at it, to a fleet."""
     from benchbox.cli import fleet
 
     is_exporter = role is Role.export
-    fleet.work(scheduler, device or ([] if role else ["cpu"]), name, exports_graphs=is_exporter)
+    offered = device or ([] if role else ["cpu"])
+    fleet.work(scheduler, offered, name, port, exports_graphs=is_exporter)
 
 
 @app.command("init", cls=HelpCommand)
