@@ -10,6 +10,7 @@ import pytest
 
 from benchbox.insight.predict import amounts, model, work
 from benchbox.insight.predict.amounts import Call
+from benchbox.insight.predict.calibration import NetworkTiming, TimedNetwork
 from benchbox.insight.predict.fitting import fit_logarithm
 from benchbox.insight.predict.model import Example, LatencyModel, Method
 from benchbox.insight.predict.operators import Operator
@@ -66,6 +67,27 @@ def test_what_was_never_calibrated_is_named_and_has_no_interval() -> None:
     assert large.low_s is None and not large.unknown  # of a size beyond what was calibrated
     (short,) = fitted.predict([NetworkWork([work.of(conv(64, 64, 14))])])
     assert short.low_s is None and not short.unknown  # shorter than all that were calibrated
+
+
+def split(shape: tuple[int, ...], axis: int) -> Operator:
+    half = tuple(size // 2 if at == axis else size for at, size in enumerate(shape))
+    return Operator("s", "Split", False, (shape,), (half, half), (False,), {"axis": axis})
+
+
+def test_an_amount_that_was_always_the_same_decides_nothing() -> None:
+    calibrated = [split((1, 16 * count, 28, 28), 1) for count in range(1, 30)]  # of two runs each
+    works = NetworkWork([work.of(each) for each in calibrated])
+    known = [Example(works, [time_us(each) for each in calibrated])] * 5
+    fitted = model.fit(known, "physics")
+    torn = split((1, 196, 16, 64), 3)  # of 6272 runs
+    (found,) = fitted.predict([NetworkWork([work.of(torn)])])
+    assert found.latency_s * 1e6 == pytest.approx(time_us(torn), rel=0.5)
+
+
+def test_an_operator_takes_what_it_took_undisturbed() -> None:
+    timings = [NetworkTiming(1e-4, 9, [40.0, 60.0]), NetworkTiming(2e-4, 9, [20.0, 180.0])]
+    known = TimedNetwork("x", (), (), timings)
+    assert known.operators_us == pytest.approx([15.0, 90.0])  # of 150 us
 
 
 def test_an_interval_is_wider_the_more_is_extrapolated_and_covers_its_share() -> None:

@@ -86,8 +86,8 @@ def physics(works: Sequence[Work], calls: Sequence[Call]) -> Floats:
     own, kind = _columns(works), works[0].kind
     if not works[0].macs:
         amounts = _moving(own)
-    elif kind.endswith("depthwise"):
-        amounts = _depthwise(own, BLOCK if kind.startswith("blocked") else 1)
+    elif kind == "blocked depthwise":
+        amounts = _depthwise(own)
     elif kind.startswith("plain"):
         amounts = _plain(own)
     else:
@@ -102,13 +102,16 @@ def _cold(own: _Columns, calls: Sequence[Call]) -> Floats:
     return np.asarray(own.weights * np.clip((ago - first) / (last - first), 0, 1) / 1e6)
 
 
-def _depthwise(own: _Columns, block: int) -> Sequence[Floats]:
-    edge = 2 * ((own.high // 2) * own.width + (own.wide // 2) * own.height) * own.outputs
+def _depthwise(own: _Columns) -> Sequence[Floats]:
+    reach = (np.ceil(each // 2 / own.stride) for each in (own.high, own.wide))
+    sides = zip((own.height, own.width), reach, strict=True)
+    inner = [np.maximum(0, side - 2 * from_it) for side, from_it in sides]
+    edge = (own.pixels - inner[0] * inner[1]) * own.outputs  # windows that reach beyond the map
     return [
         own.macs / 1e6,
         own.pixels * own.outputs / 1e6,
         own.memory / 1e6,
-        own.height * own.outputs / block / 1e3,
+        own.height * own.outputs / BLOCK / 1e3,
         edge * own.window / 1e6,
         own.outputs / 1e3,
         own.pixels * own.outputs * (own.stride > 1) / 1e6,

@@ -82,9 +82,9 @@ class TimedNetwork:
 
     @property
     def operators_us(self) -> list[float]:
-        """The mean raw time of each operator."""
-        times = zip(*(each.operators_us for each in self.timings), strict=True)
-        return [sum(each) / len(each) for each in times]
+        """The raw time of each operator, by its lower share of a latency: waits make it higher."""
+        shares = ([us / each.latency_s for us in each.operators_us] for each in self.timings)
+        return [min(each) * self.latency_s for each in zip(*shares, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ FOLDS = 5
 LEAST_US = 0.05
 OWN_SHARE = 0.85  # at most, of the shortest operator, is the profiler's
 SLACK = 0.25  # of a logarithm, beyond what was calibrated
+DIFFERENT = 2  # times as much of an amount, without which nothing is known of its time
 FEW = 5  # operators of a kind, below which nothing is known of it
 MOST_EXTRAPOLATED = 0.2  # of the time, above which there is no interval
 LEVEL = 0.8  # of networks that an interval covers
@@ -275,7 +276,9 @@ def _fit_kind(own: Sequence[Timed], method: Method) -> KindModel:
     works, calls, times, shares = (list(each) for each in zip(*own, strict=True))
     seconds, weights = np.array(times), np.array(shares)
     physics = amounts.physics(works, calls)
-    coefficients = fit_logarithm(physics, seconds, weights)
+    differs = physics.max(0) > DIFFERENT * physics.min(0)  # what does not is the constant's
+    differs[0] = True
+    coefficients = fit_logarithm(physics * differs, seconds, weights)
     left = np.log(seconds / np.maximum(physics @ coefficients, LEAST_US))
     features = amounts.learned(works, calls)
     is_learned = method != "physics" and len(works) >= residuals.LEAST

@@ -17,6 +17,7 @@ CHEAP = ("Relu", "Clip", "LeakyRelu", "HardSigmoid", "Abs", "Neg", "PRelu", "Thr
 FALLING_BACK = {  # kinds that are like others where a calibration has none of them
     "blocked pixel": "blocked pointwise",
     "blocked few": "blocked dense",
+    "SkipLayerNormalization": "LayerNormalization",
 }
 
 
