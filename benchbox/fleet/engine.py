@@ -27,6 +27,7 @@ QUIET = {
     "distributed.admin.system-monitor.interval": "60s",
     "distributed.admin.system-monitor.disk": False,
     "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.diagnostics.nvml": False,  # nobody else asks a GPU that is timed
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.scheduler.work-stealing": False,  # a task belongs to the device that it is sent to
     "distributed.scheduler.worker-ttl": "60s",
