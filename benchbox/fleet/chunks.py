@@ -126,7 +126,7 @@ def prepared(
             made(members, graphs)
         for part in batch:
             wanted = {case.key for case in part} - seen.keys()
-            wanted -= {key for key in wanted if (key, _sha256(graphs[key])) in done}
+            wanted -= {key for key in wanted if (key, sha256_of(graphs[key])) in done}
             places = {case.key: seen.setdefault(case.key, len(seen)) for case in part}
             if not wanted:
                 continue
@@ -200,5 +200,6 @@ def _packed(
         raise failure
 
 
-def _sha256(graph: Graph | CaseError) -> str:
+def sha256_of(graph: Graph | CaseError) -> str:
+    """The sha256 of a graph, empty where there is none."""
     return graph.sha256 if isinstance(graph, Graph) else ""

@@ -5,7 +5,7 @@ import contextlib
 import secrets
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
@@ -28,7 +28,8 @@ class Connection:
     def __init__(self, address: FleetAddress) -> None:
         """Raises DeviceError where no scheduler answers."""
         self._address = address
-        self.begun: Callable[[str], None] = lambda _: None  # it hears the keys of tasks
+        # It hears of tasks, by their keys, that have begun; and then the lines of what they have.
+        self.heard: Callable[[str, str], None] = lambda *_: None
         self.made = 0  # how often: what an earlier client had is lost
         self.topic = f"benchbox-{secrets.token_hex(8)}"
         self.wrong: Mapping[str, str] = {}  # of devices left out at the last look, by name
@@ -47,8 +48,13 @@ class Connection:
             raise self._address.unreachable(error) from None
         self._stream = client.scheduler_comm  # another once Dask has connected it again by itself
         self.made += 1
-        client.subscribe_topic(self.topic, lambda event: self.begun(str(event[1])))
+        client.subscribe_topic(self.topic, self._hear)
         return client
+
+    def _hear(self, event: tuple[float, Any]) -> None:
+        with contextlib.suppress(TypeError, ValueError):  # of whoever sends something else
+            key, lines = event[1]
+            self.heard(str(key), str(lines))
 
     def members(self) -> list[Member] | None:
         """The devices of the fleet as they are now, None while its scheduler is away."""
@@ -89,6 +95,15 @@ class Connection:
             for load in store.loads({sha256: files[sha256] for sha256 in lacking}):
                 self.call(host, store.receive, *load)
             self._has |= {(host, sha256) for sha256 in unknown}
+
+    def end(self, keys: Sequence[str], hosts: Collection[str]) -> None:
+        """Have workers end tasks with what they have measured, without waiting for it."""
+
+        def tell() -> None:
+            with contextlib.suppress(*LEFT):
+                self._client.run(worker.end, keys, workers=[*hosts], on_error="ignore")
+
+        threading.Thread(target=tell, daemon=True).start()
 
     def export(self, text: str, key: str) -> str:
         """Have a worker export graphs; raises DeviceError where none does."""
@@ -176,9 +191,14 @@ class Flight:
         return self.is_killed or isinstance(self.error, CancelledError | OSError)
 
     @property
-    def is_timed(self) -> bool:
-        """Whether it has records."""
-        return self.reply is not None and bool(self.reply.lines)
+    def is_cut_short(self) -> bool:
+        """Whether its worker has ended it before it was done."""
+        return self.reply is not None and self.reply.is_cut_short
+
+    @property
+    def lines(self) -> str:
+        """The lines of its run, empty where it has none."""
+        return self.reply.lines if self.reply else ""
 
     @property
     def rests(self) -> str:

@@ -21,6 +21,7 @@ QUIET = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
     "distributed.worker.memory.monitor-interval": "60s",
+    "distributed.admin.low-level-log-length": 1,  # else a scheduler keeps 1000 messages of a run
     "distributed.admin.tick.interval": "60s",
     "distributed.admin.tick.limit": "1h",
     "distributed.admin.tick.cycle": "60s",

@@ -8,14 +8,24 @@ from pathlib import Path
 
 from benchbox import records
 from benchbox.errors import RecordError, StorageError
-from benchbox.export import Graph
 from benchbox.fleet import members
-from benchbox.fleet.chunks import Chunk
+from benchbox.fleet.chunks import Chunk, sha256_of
 from benchbox.fleet.members import Member
-from benchbox.records import Context, Record, Run, Writer, differences, pools, reader, resume
+from benchbox.records import (
+    Context,
+    Record,
+    Run,
+    Writer,
+    differences,
+    model,
+    pools,
+    reader,
+    resume,
+    writer,
+)
 from benchbox.records.differences import Difference
 from benchbox.records.indexed_line import IndexedLine
-from benchbox.records.model import RECORD
+from benchbox.records.model import RECORD, STILL_TIMED
 from benchbox.records.reader import RawLine
 from benchbox.runner.context import facts, planned
 from benchbox.runner.request import Outcome, Request
@@ -33,6 +43,7 @@ class DeviceFile:
     context: Context
     statuses: dict[str, str] = field(default_factory=dict)
     lost: str = ""
+    replaces: bool = False  # whether records of earlier lines count no more
 
     def append(self, found: Sequence[Record]) -> None:
         """Write records; once the file cannot be, to another in the temporary folder.
@@ -48,12 +59,15 @@ class DeviceFile:
             self.writer.close()
             self.writer = rescued
             self.writer.append(*found)
-        self.statuses |= {record.key: record.status for record in found}
+        self.replaces |= any(record.key in self.statuses for record in found)
+        self.statuses |= {each.key: "" if each.is_unfinished else each.status for each in found}
 
     def outcome(self, *, interrupted: bool, is_shown: bool) -> Outcome:
         """What became of the run on this device, with records to be shown."""
-        self.writer.close()
         path = self.writer.path
+        if self.replaces and is_shown:
+            records.compact(path, self.context)
+        self.writer.close()
         run = records.read(path) if is_shown else Run(path, self.context, ())
         return Outcome(run, interrupted, self.lost, "failed" in self.statuses.values())
 
@@ -76,6 +90,10 @@ class Results:
             self._plan = {**self._plan, **({"pool": pool} if pool else {}), "cases": None}
         self._specs = facts(request)
         self._previous = self._earlier() if request.resume else {}
+        self._begun = {
+            device: {record.key: record for record in run.records}
+            for device, (run, _) in self._previous.items()
+        }
         if pool:
             before = (run.context.plan.get("together") for run, _ in self._previous.values())
             self._plan["together"] = next(filter(None, before), secrets.token_hex(8))
@@ -103,32 +121,64 @@ class Results:
                 found.append(Outcome(own, interrupted, ""))
         return found
 
-    def take(self, device: str, lines: str, chunk: Chunk) -> list[Record]:
-        """Keep the records of a task; those of it that are new.
+    def has_begun(self, device: str, chunk: Chunk) -> bool:
+        """Whether a device has measured some of a chunk before that was cut short."""
+        return not self._begun.get(device, {}).keys().isdisjoint(chunk.wanted)
+
+    def unfinished(self, device: str, chunk: Chunk) -> str:
+        """What a device has measured of a chunk before that was cut short, as lines of a run.
+
+        Rounds of several tasks are never set beside each other: where a reference goes along with
+        parts of its group, it is timed anew.
+        """
+        begun, cases = self._begun.get(device, {}), chunk.cases
+        if self._request.plan.margin is None and not all(case.is_reference for case in cases):
+            cases = [case for case in cases if not case.is_reference]
+        found = [begun[case.key] for case in cases if case.key in begun]
+        found = [each for each in found if each.sha256 == sha256_of(chunk.graphs[each.key])]
+        file = self.files.get(device)
+        context = file.context if file else self._previous[device][0].context if found else None
+        return writer.text(Run(Path(), context, found)) if found and context else ""
+
+    def take(self, device: str, lines: str, chunk: Chunk, *, is_part: bool = False) -> list[Record]:
+        """Keep the records of a task, or of a part of it; those that are new.
 
         What had no call on a device that was too slow is left out, the first time.
         """
         run = records.read(Path(f"the reply of {device}"), lines.encode())
         self._require_asked(run, chunk)
-        timed = [r for r in run.records if chunk.before or r.latency or r.status != "imprecise"]
-        if not timed:
+        if is_part:
+            found = [_unfinished(each) for each in run.records if _has_samples(each)]
+        else:
+            found = [each for each in run.records if chunk.before or not _is_untimed(each)]
+        if not found:
             return []
         file = self.files.get(device) or self._open(device, run.context)
         taken = [
             replace(record, index=self._index.get(record.key, chunk.places[record.key]))
-            for record in timed
+            for record in found
             # What is not wanted is a reference, which this device may have timed before.
             if record.key in chunk.wanted or file.statuses.get(record.key) not in GOOD
         ]
         file.append(taken)
+        self._note(device, taken)
         return taken
+
+    def _note(self, device: str, taken: Sequence[Record]) -> None:
+        """Note what a task may go on from: in a comparison, with all that it is compared with."""
+        begun = self._begun.setdefault(device, {})
+        for record in taken:
+            is_paired = self._request.plan.margin is not None and record.has_samples
+            if record.is_unfinished or is_paired:
+                begun[record.key] = record
+            else:
+                begun.pop(record.key, None)
 
     def _require_asked(self, run: Run, chunk: Chunk) -> None:
         """Raise RecordError for records of what nobody asked for."""
         for record in run.records:
             graph = chunk.graphs.get(record.key)
-            asked = graph.sha256 if isinstance(graph, Graph) else ""
-            if graph is None or record.sha256 not in ("", asked):
+            if graph is None or record.sha256 not in ("", sha256_of(graph)):
                 raise RecordError(f"a record of what was not asked for: {record.key!r}")
 
     def _open(self, device: str, context: Context) -> DeviceFile:
@@ -143,7 +193,7 @@ class Results:
         before = self._previous.get(device)
         if before and not differences.of_samples(before[0].context, own):
             run, statuses = before
-            file = DeviceFile(records.reopen(run), run.context)
+            file = DeviceFile(records.reopen(run), run.context, replaces=True)
             file.statuses |= {key: "ok" for key, _ in statuses}
         else:
             file = _created(self._request.results, own)
@@ -158,10 +208,11 @@ class Results:
             path = records.latest(results, folder.name, name)
             if path is None or (not self._pool and folder.name != self._request.device.name):
                 continue
-            context, statuses = _head(path)
+            run, done = _earlier(path, is_paired=self._request.plan.margin is not None)
+            context = run.context
             if (context.plan.get("pool") or "") == self._pool:
                 resume.require_none(path, self._differences(context))
-                found[folder.name] = Run(path, context, ()), statuses
+                found[folder.name] = run, done
         return found
 
     def _differences(self, before: Context) -> list[Difference]:
@@ -198,18 +249,47 @@ def _rescued(context: Context, error: StorageError) -> tuple[Writer, str]:
     return writer, f"{error}; records from then on are in {writer.path}"
 
 
-def _head(path: Path) -> tuple[Context, set[tuple[str, str]]]:
-    """The context of a run, and the cases that it has by key and sha256; no sample is kept."""
+def _has_samples(record: Record) -> bool:
+    return record.has_samples and record.status in GOOD
 
-    def head(place: str, line: RawLine) -> IndexedLine:
-        return reader.parse(place, IndexedLine, line.text)
+
+def _is_untimed(record: Record) -> bool:
+    """Whether a case had no call, as its device was too slow."""
+    return record.status == "imprecise" and not (record.latency or record.is_unfinished)
+
+
+def _unfinished(record: Record) -> Record:
+    return replace(record, status="imprecise", reason=STILL_TIMED)
+
+
+@dataclass(frozen=True, slots=True)
+class _StatusLine(IndexedLine):
+    """A line of a record as far as whoever resumes its run has it."""
+
+    reason: str = ""
+
+
+def _earlier(path: Path, *, is_paired: bool) -> tuple[Run, set[tuple[str, str]]]:
+    """A run with the records that are gone on from, and the cases that it has by key and sha256.
+
+    Of the others no sample is kept; those of a comparison go on together.
+    """
+
+    def head(place: str, line: RawLine) -> _StatusLine:
+        return reader.parse(place, _StatusLine, line.text)
 
     found, _ = reader.split(path, head)
     context, written = found[0]
-    figures: dict[tuple[str, str], bool] = {}
-    for _, line, _ in written:
-        if line.kind == RECORD:
-            sha256 = line.graph.sha256 if line.graph else ""
-            has_figure = line.status in GOOD and line.latency is not None
-            figures[f"{line.spec}:{line.case}", sha256] = has_figure
-    return context, {key for key, has_figure in figures.items() if has_figure}
+    last = {
+        (f"{line.spec}:{line.case}", line.sha256): (line, raw)
+        for _, line, raw in written
+        if line.kind == RECORD
+    }
+    done, texts = set[tuple[str, str]](), [reader.first_line(path)]
+    for key, (line, raw) in last.items():
+        is_unfinished = model.is_unfinished(line.status, line.reason)
+        if line.status in GOOD and line.latency is not None and not is_unfinished:
+            done.add(key)
+        if is_unfinished or (is_paired and line.status in GOOD):
+            texts.append(raw.text)
+    return replace(records.read(path, b"\n".join(texts)), path=path, context=context), done

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from benchbox import records
 from benchbox.errors import BenchboxError, DeviceError, StorageError, UsageError
@@ -27,6 +27,13 @@ from benchbox.specs import Case
 LOOK_S = 5.0  # between looks at who is in the fleet, as often as its members tell that they live
 IN_FLIGHT = 2  # tasks of a device: the one it is at, and the one after it
 NOTHING = ""  # a key of no task: chunks are ready
+
+
+class Part(NamedTuple):
+    """What a task that is not over has measured so far, as lines of a run."""
+
+    key: str
+    lines: str
 
 
 class Hearer(Told, Protocol):
@@ -67,9 +74,9 @@ class Submission:
         self._hearer, self._priority = hearer, priority
         self._roster = Roster(hearer)
         self._sent: dict[str, SentChunk] = {}
-        self._over: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._over: queue.SimpleQueue[str | Part] = queue.SimpleQueue()
         self._connection = connection
-        connection.begun = self._begun
+        connection.heard = self._hear
         self._is_away = self._is_stopping = False
         self._targets: list[FleetTarget] = []
         there, ready = self._look(), partial(self._over.put, NOTHING)
@@ -100,10 +107,12 @@ class Submission:
             ends.raise_only()
         return ends
 
-    def _begun(self, key: str) -> None:
-        """Note that a task has begun; it is called in another thread."""
+    def _hear(self, key: str, lines: str) -> None:
+        """Note that a task has begun, or has lines of its run; it is called in another thread."""
         if (sent := self._sent.get(key)) is not None:
             sent.flight.has_begun = True
+            if lines:
+                self._over.put(Part(key, lines))
 
     def _all(self) -> None:
         while True:
@@ -124,20 +133,24 @@ class Submission:
             target.failure = target.failure or error or target.given_up()
 
     def _wind_up(self) -> None:
-        """Take back what has not begun, and wait for the rest; again Ctrl-C leaves at once."""
+        """Take back what has not begun, and have the rest end; again Ctrl-C leaves at once."""
         self._is_stopping = True
         with contextlib.suppress(KeyboardInterrupt):
             self._drop(lambda sent: not sent.flight.has_begun)
             if self._sent:
                 self._hearer.stopping(len(self._sent))
+            hosts = {sent.flight.member.worker for sent in self._sent.values()}
+            self._connection.end([*self._sent], hosts)
             while self._sent:
                 self._take_one()
 
     def _take_one(self) -> None:
         """Wait for a task to be over, or for the next look at the fleet."""
         with contextlib.suppress(queue.Empty):
-            key = self._over.get(timeout=LOOK_S)
-            if (sent := self._sent.pop(key, None)) is not None:
+            over = self._over.get(timeout=LOOK_S)
+            if isinstance(over, Part):
+                self._take_part(over)
+            elif (sent := self._sent.pop(over, None)) is not None:
                 self._take(sent)
         if time.monotonic() - self._looked >= LOOK_S:
             self._look()
@@ -200,6 +213,9 @@ class Submission:
             if chunk is None:
                 usable.remove(member)
                 continue
+            free = [each for each in usable if counts[each.name] < IN_FLIGHT]
+            begun = (each for each in free if target.results.has_begun(each.name, chunk))
+            member = next(begun, member)
             self._send(target, chunk, member)
             counts[member.name] += 1
 
@@ -226,19 +242,37 @@ class Submission:
     def _take(self, sent: SentChunk) -> None:
         """Keep what a task returned; where its device failed, put that aside."""
         flight, name = sent.flight, sent.flight.member.name
-        if not flight.has_left:
-            self._roster.reached(name)
-        if flight.rests:
-            self._roster.rest(name, flight.rests)
+        self._note(flight)
         if flight.reply is not None and flight.reply.refusal:
             self._fail(sent.target, UsageError(flight.reply.refusal))
+        elif self._is_stopping and not flight.lines:
+            sent.target.take_back(sent.chunk, name)
+        elif flight.is_cut_short and not self._is_stopping:  # its worker leaves
+            sent.target.take_back(sent.chunk, name)
+            self._roster.miss(name, "its worker has left")
         elif flight.rests and self._is_for_another(sent):
             sent.chunk.is_kept = True
             sent.target.take_back(sent.chunk, name)
         elif flight.has_left:
             sent.target.take_back(sent.chunk, name, is_loss=flight.is_killed)
             self._roster.miss(name, str(flight.error))
-        elif reason := flight.failure or self._keep(sent):
+        elif reason := flight.failure or self._keep(sent, flight.lines):
+            sent.target.take_back(sent.chunk, name, is_loss=True)
+            self._roster.put_aside(name, reason)
+
+    def _note(self, flight: Flight) -> None:
+        """Note what is known of a device by a task that is over."""
+        if not flight.has_left:
+            self._roster.reached(flight.member.name)
+        if flight.rests:
+            self._roster.rest(flight.member.name, flight.rests)
+
+    def _take_part(self, part: Part) -> None:
+        """Keep what a task has measured so far; where its device tells nonsense, put that aside."""
+        sent = self._sent.get(part.key)
+        if sent is not None and (reason := self._keep(sent, part.lines, is_part=True)):
+            name = sent.flight.member.name
+            self._drop(partial(operator.is_, sent))
             sent.target.take_back(sent.chunk, name, is_loss=True)
             self._roster.put_aside(name, reason)
 
@@ -246,19 +280,21 @@ class Submission:
         """Whether what a device that rests had goes to one that does not, as it does once."""
         usable = self._roster.usable(sent.target.text, sent.target.identity)
         has_other = not all(map(self._roster.rests, usable))
-        return not sent.chunk.is_kept and (has_other or not sent.flight.is_timed)
+        is_kept = sent.chunk.is_kept or self._is_stopping
+        return not is_kept and (has_other or not sent.flight.lines)
 
-    def _keep(self, sent: SentChunk) -> str:
+    def _keep(self, sent: SentChunk, lines: str, *, is_part: bool = False) -> str:
         """Keep the records of a task; why its device is not to be believed, empty where it is."""
-        target, reply, name = sent.target, sent.flight.reply, sent.flight.member.name
-        assert reply is not None, "it is no failure"
+        target, name = sent.target, sent.flight.member.name
         try:
-            taken = target.results.take(name, reply.lines, sent.chunk)
+            taken = target.results.take(name, lines, sent.chunk, is_part=is_part)
         except StorageError as error:  # whatever else is measured could not be kept either
             self._fail(target, error)
             return ""
         except Exception as error:  # whatever a device tells takes no other's cases with it
             return str(error) or type(error).__name__
+        if is_part:
+            return ""
         wanted = {record.key: record for record in taken if record.key in sent.chunk.wanted}
         for record in wanted.values():
             self._hearer.finished(name, record)

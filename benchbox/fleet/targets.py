@@ -91,6 +91,7 @@ class FleetTarget:
             threads=request.device.threads or None,
             allow_emulated=request.allow_emulated,
             is_kept=chunk.is_kept,
+            before=self.results.unfinished(device, chunk),
             topic=topic,
             key=key,
         )

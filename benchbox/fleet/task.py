@@ -30,7 +30,8 @@ class Task:
     """Cases that one device is to time, with their graphs or the reasons why they have none.
 
     No path of the submitter is in it: files are named by their sha256, and the host that times them
-    has its own. With `is_kept` a device that rests times it, too.
+    has its own. With `is_kept` a device that rests times it, too; `before` has the lines of what it
+    measured before it was cut short.
     """
 
     device: Word
@@ -42,6 +43,7 @@ class Task:
     threads: Some | None = None
     allow_emulated: bool = False
     is_kept: bool = False
+    before: str = ""
     topic: Word = "benchbox"
     key: Word = "task"
     benchbox: Word = __version__
@@ -51,13 +53,14 @@ class Task:
 class Reply:
     """The lines of a run's file that a device made of a task; or why it fails, or rests now.
 
-    With a `refusal` the task is at fault, for any device.
+    With a `refusal` the task is at fault, for any device. One that `is_cut_short` was ended.
     """
 
     lines: str = ""
     failure: Text = ""
     refusal: Text = ""
     rests: Text = ""
+    is_cut_short: bool = False
 
 
 @dataclass(frozen=True, slots=True)

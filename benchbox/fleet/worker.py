@@ -3,31 +3,37 @@
 import asyncio
 import contextlib
 import importlib.util
+import shutil
 import socket
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from errno import EADDRINUSE
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Scheduler, Worker, get_worker
+from distributed import Client, Scheduler, Status, Worker, get_worker
 from distributed.worker_state_machine import WorkerState
 
-from benchbox import __version__
-from benchbox.errors import BenchboxError, DeviceError, TooMuchError, UsageError
+from benchbox import __version__, records
+from benchbox.errors import BenchboxError, DeviceError, RecordError, TooMuchError, UsageError
 from benchbox.fleet import engine, members, store, task
 from benchbox.fleet.authority import ANY, CONNECT_S, FleetAddress
 from benchbox.fleet.members import METRIC, ROLE, Member
 from benchbox.fleet.offered import Offered, refuse
+from benchbox.fleet.relay import Relay, TaskWorker
 from benchbox.fleet.task import Reply, Task
-from benchbox.runner.request import Prepared, Request
-from benchbox.runner.several_devices import measure
+from benchbox.records import differences
+from benchbox.runner.context import planned
+from benchbox.runner.request import Outcome, Prepared, Request, Watcher
+from benchbox.runner.several_devices import checked, measure
 from benchbox.specs import Selection
 
 HEARTBEAT_S = 5.0  # Dask's own half a second would be felt beside timed calls
 RETRY_S = 5.0  # after a scheduler was lost
 LOOK_S = 30.0  # between looks at a device that rests
+LEAVE_S = 5.0  # for a burst to end
 DASHBOARD = "127.0.0.1:8787"  # it asks nobody for a certificate
 
 
@@ -35,6 +41,13 @@ class DeviceWorker(Worker):  # type: ignore[misc]  # Dask's is not known where i
     """A Dask worker with a slot for each device, whose heartbeat is slow."""
 
     offered: Mapping[str, Offered]
+    ended: set[str]  # keys of tasks that are to end
+
+    def is_wanted(self, key: str) -> bool:
+        """Whether somebody waits for a task still, and this worker does not leave."""
+        found = self.state.tasks.get(key)
+        is_there = found is not None and found.state != "cancelled"
+        return is_there and key not in self.ended and self.status is Status.running
 
     async def heartbeat(self) -> None:
         """Tell the scheduler that it lives, and what its devices are at."""
@@ -69,9 +82,11 @@ def perform(text: str) -> str:
         with offered.lock:
             if (word := offered.condition.word) and not asked.is_kept:
                 return task.dump(Reply(rests=word))
-            worker.log_event(asked.topic, asked.key)
+            worker.log_event(asked.topic, (asked.key, ""))
             with offered.at(asked.cases[0].key):
-                return task.dump(timed(asked, offered))
+                return task.dump(timed(asked, offered, worker))
+    except KeyboardInterrupt:  # before its first sample
+        return task.dump(Reply(is_cut_short=True))
     except (UsageError, TooMuchError) as error:
         return task.dump(Reply(refusal=str(error)[:4000]))
     except BenchboxError as error:
@@ -80,7 +95,12 @@ def perform(text: str) -> str:
         return task.dump(Reply(failure=f"its host refused: {error.strerror or error}"[:4000]))
 
 
-def timed(asked: Task, offered: Offered) -> Reply:
+def end(keys: Sequence[str], dask_worker: DeviceWorker) -> None:
+    """Have tasks end with what they have measured; it runs in each worker that has some."""
+    dask_worker.ended.update(keys)
+
+
+def timed(asked: Task, offered: Offered, worker: TaskWorker) -> Reply:
     """The file that a run of these cases makes, and why the device rests now, if it does."""
     cases, graphs = task.placed(asked, store.path)
     device = offered.device if asked.threads is None else offered.device.with_threads(asked.threads)
@@ -94,16 +114,40 @@ def timed(asked: Task, offered: Offered) -> Reply:
             results=Path(folder),
             allow_emulated=asked.allow_emulated,
         )
-        outcome = measure(request, Prepared(cases, graphs), offered.watcher())
+        relay = Relay(worker, asked, offered, Path(folder))
+        watcher = checked(offered.watcher(), relay.between)
+        outcome = _measured(request, Prepared(cases, graphs), watcher, asked.before)
         if outcome.lost:
             raise DeviceError(outcome.lost)
+        if outcome.interrupted:
+            relay.send_all()
         run = outcome.run
         if changed := members.changes(offered.facts, run.context):
             now = members.described(offered.device, run.context.host, run.context.versions)
             offered.facts = {**now, "hardware": offered.facts["hardware"]}
             raise DeviceError(f"it is no more what it was: {changed}")
         word = offered.condition.after(run.context.threads, run.records)
-        return Reply(lines=run.path.read_text(), rests=word)
+        text = run.path.read_text()
+        return Reply(lines=text, rests=word, is_cut_short=outcome.interrupted)
+
+
+def _measured(request: Request, ready: Prepared, watcher: Watcher, before: str) -> Outcome:
+    """Measure, and go on from what was measured `before` where that was done alike."""
+    if before:
+        with contextlib.suppress(RecordError):  # of other libraries, or another kernel
+            _put(before, request, ready)
+            return measure(replace(request, resume=True), ready, watcher)
+        shutil.rmtree(request.results / request.device.name, ignore_errors=True)
+    return measure(request, ready, watcher)
+
+
+def _put(before: str, request: Request, ready: Prepared) -> None:
+    """Write what was measured before as the run that a request goes on with."""
+    run = records.read(Path("a task"), before.encode())
+    kept = {name: it for name, it in run.context.plan.items() if name not in differences.SWEPT}
+    context = replace(run.context, plan=kept | planned(request, ready.cases))
+    with records.create(request.results, context) as writer:
+        writer.append(*run.records)
 
 
 async def serve(
@@ -144,9 +188,19 @@ async def serve(
                     await worker.finished()
                     looks.cancel()
             finally:
-                await worker.close(timeout=2, executor_wait=False)
+                await _leave(worker)
             say(f"the scheduler was lost; trying again every {RETRY_S:.0f} s")
         await asyncio.sleep(RETRY_S)
+
+
+async def _leave(worker: DeviceWorker) -> None:
+    """Have tasks end, and their submitters told what is measured; then leave."""
+    worker.ended.update(worker.state.tasks)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LEAVE_S):
+            while any(each.case for each in worker.offered.values()):
+                await asyncio.sleep(0.05)
+    await worker.close(timeout=2, executor_wait=False)
 
 
 async def _look(offered: Sequence[Offered], say: Callable[[str], None]) -> None:
@@ -192,7 +246,7 @@ async def _join(
             dashboard=False,
             dashboard_address="127.0.0.1:0",
         )
-        worker.offered = offered
+        worker.offered, worker.ended = offered, set()
         worker.state.__class__ = DeviceState
         try:
             await worker

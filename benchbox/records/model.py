@@ -33,6 +33,7 @@ PACKED = ".gz"  # ends the name of an archived run's file
 SUFFIXES = (".jsonl", f".jsonl{PACKED}")
 Status = Literal["ok", "imprecise", "failed", "skipped"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+STILL_TIMED, CUT_SHORT = "still being timed", "interrupted before its interval was narrow enough"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,11 @@ class Record:
         return str((self.graph or {}).get("sha256", ""))
 
     @property
+    def is_unfinished(self) -> bool:
+        """Whether it has what was measured before its run was cut short."""
+        return is_unfinished(self.status, self.reason)
+
+    @property
     def has_samples(self) -> bool:
         """Whether anything was measured."""
         return bool(self.bursts or self.sustained)
@@ -236,6 +242,11 @@ class Run:
     def of_spec(self, name: str) -> list[Record]:
         """The records of one spec."""
         return [record for record in self.records if record.spec == name]
+
+
+def is_unfinished(status: Status, reason: str) -> bool:
+    """Whether a record of that status, for that reason, is of a case that was cut short."""
+    return status == "imprecise" and reason in (STILL_TIMED, CUT_SHORT)
 
 
 def stem(path: Path | str) -> str:

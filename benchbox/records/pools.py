@@ -83,8 +83,11 @@ def _joined(runs: Sequence[Run]) -> Run:
     """The runs of a pool as one: of a case that several boards timed, that of the middle one."""
     holders: dict[str, list[tuple[str, Record]]] = {}
     shared: dict[str, dict[str, Interval]] = {}
+    finished = {each.key for run in runs for each in run.records if not each.is_unfinished}
     for run in runs:
         for record in run.records:
+            if record.is_unfinished and record.key in finished:
+                continue  # what another board timed in the end counts
             holders.setdefault(record.key, []).append((run.context.device, record))
             if (figure := _figure(record)) and record.sha256:
                 by_board = shared.setdefault(f"{record.key} {record.sha256}", {})

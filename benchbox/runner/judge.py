@@ -10,6 +10,7 @@ from benchbox.analysis.samples import Burst, round_medians
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Status
 from benchbox.records.journal import Journal
+from benchbox.records.model import CUT_SHORT
 from benchbox.runner.memory_groups import reference_key
 from benchbox.runner.state import RunState
 from benchbox.sampling.plan import Plan, lacking, processes_for, undecided, unknown
@@ -61,7 +62,7 @@ class RoundsJudge:
         if self._is_enough(key, bursts):
             return "ok", ""
         if bursts:
-            return "imprecise", "interrupted before its interval was narrow enough"
+            return "imprecise", CUT_SHORT
         return UNTIMED
 
     def has_samples(self, key: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from benchbox.records import Record, Status
 from benchbox.records.journal import Journal
+from benchbox.records.model import STILL_TIMED
 from benchbox.runner.case_record import Build
 from benchbox.runner.judge import Judge
 from benchbox.runner.state import RunState
@@ -66,7 +67,7 @@ class Recorder:
         for progress in sampler.active:
             key = progress.subject.key
             if self._judge.has_samples(key) and not self._judge.is_good(key):
-                self._journal.append(self._build(key, "imprecise", "still being timed"))
+                self._journal.append(self._build(key, "imprecise", STILL_TIMED))
 
     def interrupt(self) -> None:
         """Record what there is of every case that is not finished."""

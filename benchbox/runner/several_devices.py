@@ -52,15 +52,15 @@ class Ends:
             raise self.bugs.get(index, failure)
 
 
-class _Stoppable:
-    """A watcher that ends the measurement of its thread once `stop` is set.
+class _Checked:
+    """A watcher that checks whether the measurement of its thread goes on.
 
     It does not pass on the start, of which the watcher has heard: how busy this machine is must be
     measured before this run keeps it busy.
     """
 
-    def __init__(self, watcher: Watcher, stop: threading.Event) -> None:
-        self._watcher, self._stop = watcher, stop
+    def __init__(self, watcher: Watcher, check: Callable[[], None]) -> None:
+        self._watcher, self._check = watcher, check
 
     def exporting(self, done: int, total: int, name: str) -> None:
         self._watcher.exporting(done, total, name)
@@ -86,9 +86,15 @@ class _Stoppable:
     def finished(self, record: Record) -> None:
         self._watcher.finished(record)
 
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise KeyboardInterrupt
+
+def checked(watcher: Watcher, check: Callable[[], None]) -> Watcher:
+    """A watcher that has `check` called between bursts, which may raise KeyboardInterrupt."""
+    return _Checked(watcher, check)
+
+
+def _require_unset(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise KeyboardInterrupt
 
 
 def run(
@@ -124,7 +130,7 @@ def run(
             groups: dict[str, list[Part]] = {}
             for index in left:
                 watchers[index].starting()
-                watcher = _Stoppable(watchers[index], stop)
+                watcher = checked(watchers[index], partial(_require_unset, stop))
                 part = (index, requests[index], watcher, agents.pop(index, None))
                 address = requests[index].device.hardware
                 groups.setdefault(systems.get(address) or address, []).append(part)

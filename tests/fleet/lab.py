@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from benchbox import records
@@ -104,7 +105,8 @@ class Inside:
     def __init__(self, *names: str) -> None:
         self.offered = {each.device.name: each for each in stand_in.offers(*names)}
         self._threads = {name: ThreadPoolExecutor(1) for name in names}
-        self.begun: Callable[[str], None] = lambda _: None
+        self.heard: Callable[[str, str], None] = lambda *_: None
+        self.ended = set[str]()
 
     def members(self) -> list[Member] | None:
         return members.parse([{**each.now(), "worker": "w"} for each in self.offered.values()])[0]
@@ -118,8 +120,14 @@ class Inside:
 
         return self._threads[there.name].submit(worker.perform, task.dump(asked))
 
-    def log_event(self, _: str, key: str) -> None:
-        self.begun(key)
+    def end(self, keys: Sequence[str], _: object) -> None:
+        self.ended.update(keys)
+
+    def is_wanted(self, key: str) -> bool:
+        return key not in self.ended
+
+    def log_event(self, _: str, message: Any) -> None:
+        self.heard(*message)
 
     def close(self) -> None:
         pass
@@ -195,13 +203,19 @@ class Lab:
         process.start()
         return process
 
-    def recorded(self, folder: Path | None = None) -> Mapping[str, list[str]]:
-        """The cases that each device's files have, all or those of a folder."""
+    def recorded(
+        self, folder: Path | None = None, *, is_finished: bool = True
+    ) -> Mapping[str, list[str]]:
+        """The cases that each device's files have, finished or not, all or those of a folder."""
         found: dict[str, list[str]] = {}
         for path in sorted((folder or self.folder).rglob("*.jsonl")):
+            if not path.read_bytes():  # it is being made
+                continue
             run = records.read(path)
             assert [r.key for r in run.records] == [r.key for r in records.ordered(run.records)]
-            found.setdefault(path.parent.name, []).extend(each.case for each in run.records)
+            own = [each.case for each in run.records if each.is_unfinished is not is_finished]
+            if own:
+                found.setdefault(path.parent.name, []).extend(own)
         return found
 
     def timed(self, folder: Path | None = None) -> Counter[str]:

@@ -12,19 +12,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from benchbox import export
 from benchbox.analysis.latency import Latency
+from benchbox.analysis.samples import Burst
 from benchbox.analysis.states import Gate, state_at
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import DeviceError, TooMuchError
 from benchbox.export import Graph
 from benchbox.fleet import authority, engine, members
 from benchbox.fleet.condition import Condition, Glance
+from benchbox.records import Status, resume
 from benchbox.records.journal import Journal
+from benchbox.records.model import CUT_SHORT, STILL_TIMED
 from benchbox.runner import record
 from benchbox.runner.request import Outcome, Prepared, Request
 from benchbox.specs import Case, OnnxFile
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from benchbox.fleet.offered import Offered
 
 IDLE = Glance(100_000.0)
+CALLS_NS = (10**6, 2 * 10**6, 3 * 10**6)
 LATENCY = Latency(0.002, 0.0019, 0.0021, 0.003, None, 0.002, 0.001, 64, 0.9, 20)
 HELLO: Mapping[str, Any] = {
     "host": {"machine": "aarch64", "cpu": "Cortex-A76", "cpus": 4},
@@ -46,38 +51,65 @@ def measure(folder: Path, request: Request, ready: Prepared, watcher: Any) -> Ou
     name = request.device.name
     with (folder / "begun").open("a") as file:
         file.write(f"{name} {' '.join(case.key for case in ready.cases)}\n")
-    while is_held(folder, name):
-        time.sleep(0.02)
-    if (folder / name).exists():
-        raise DeviceError(f"device {name!r}: it is on fire")
     if request.device.threads > HELLO["host"]["cpus"]:
         raise TooMuchError("more threads than processors")
     gate = Gate(state_at(reading_ns(folder, name), 3))
     is_slow = (folder / f"{name}.slow").exists()
     untimed = {"status": "imprecise", "latency": None} if is_slow else {}
-    return timed(request, ready, watcher, lambda: {"gate": gate, **untimed})
+    return timed(
+        request, ready, watcher, lambda: {"gate": gate, **untimed}, partial(is_held, folder, name)
+    )
 
 
 def is_held(folder: Path, name: str) -> bool:
     with suppress(FileNotFoundError):
         (folder / "go").unlink()
         return False
-    return (folder / "hold").exists() or (folder / f"hold-{name}").exists()
+    if (folder / "hold").exists() or (folder / f"hold-{name}").exists():
+        return True
+    if (folder / name).exists():
+        raise DeviceError(f"device {name!r}: it is on fire")
+    return False
 
 
 def timed(
-    request: Request, ready: Prepared, watcher: Any, facts: Callable[[], Mapping[str, Any]]
+    request: Request,
+    ready: Prepared,
+    watcher: Any,
+    facts: Callable[[], Mapping[str, Any]],
+    is_held: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """A run whose cases have all the same latency, and other facts."""
+    """A run whose cases have all the same latency, and other facts; a burst more each time."""
     own = context(request.name, device=request.device.name, **HELLO)
-    with closing(Journal(request.results, own)) as journal:
-        for index, case in enumerate(ready.cases):
-            graph = ready.graphs[case.key]
-            assert isinstance(graph, Graph)
-            assert graph.path.read_bytes(), "it was sent"
-            bare = record.record(index, case, graph)
-            journal.append(replace(bare, **{"status": "ok", "latency": LATENCY, **facts()}))
-            watcher.finished(journal.records[case.key])
+    previous = resume.previous(request.results, own) if request.resume else None
+    with closing(Journal(request.results, own, previous)) as journal:
+        before = {key: each.bursts for key, each in journal.records.items()}
+
+        def write(status: Status, reason: str = "") -> None:
+            for index, case in enumerate(ready.cases):
+                graph = ready.graphs[case.key]
+                assert isinstance(graph, Graph)
+                assert graph.path.read_bytes(), "it was sent"
+                bursts = before.get(case.key, ())
+                own = {"bursts": [*bursts, Burst(len(bursts), 0, CALLS_NS)], "latency": LATENCY}
+                bare = record.record(index, case, graph)
+                own |= {"status": status, "reason": reason, **facts()}
+                journal.append(replace(bare, **own))
+
+        try:
+            for turn in count():
+                if not is_held():
+                    break
+                if turn == 0:
+                    write("imprecise", STILL_TIMED)
+                watcher.loading(0, 1)
+                time.sleep(0.02)
+        except KeyboardInterrupt:
+            write("imprecise", CUT_SHORT)
+            return Outcome(journal.run, True, "")
+        write("ok")
+        for found in journal.records.values():
+            watcher.finished(found)
     return Outcome(journal.run, False, "", False)
 
 
@@ -113,12 +145,13 @@ def offers(*names: str) -> "list[Offered]":
 @contextmanager
 def standing_in(folder: Path) -> Iterator[None]:
     """Devices of this process are such as the folder says."""
-    from benchbox.fleet import offered, worker
+    from benchbox.fleet import offered, relay, worker
 
     with (
         patch.object(worker, "measure", partial(measure, folder)),
         patch.object(worker, "RETRY_S", 0.2),
         patch.object(worker, "LOOK_S", 0.2),
+        patch.object(relay, "SEND_S", 0.1),
         patch.object(worker, "HEARTBEAT_S", 0.5),
         patch.object(offered.Offered, "look", lambda each: look(folder, each)),
         patch.object(export, "prepare", partial(prepare, folder)),

@@ -17,7 +17,7 @@ import pytest
 from benchbox.fleet.authority import ANY
 from benchbox.fleet.connection import Connection
 from tests.board.fixtures import do_without
-from tests.fleet.lab import Fleet, Hearer, Lab, a_fleet, once, waited
+from tests.fleet.lab import LONG_S, Fleet, Hearer, Lab, a_fleet, once, waited
 
 pytestmark = pytest.mark.slow
 PID = os.getpid()
@@ -46,6 +46,12 @@ class Scene:
 
 def killed(scene: Scene) -> None:
     scene.doomed.kill()
+    scene.wait_for_others()
+
+
+def leaving(scene: Scene) -> None:
+    scene.doomed.send_signal(signal.SIGINT)
+    scene.doomed.wait(LONG_S)
     scene.wait_for_others()
 
 
@@ -103,7 +109,7 @@ def test_a_fault_loses_nothing_and_nothing_is_timed_twice(
     hold.touch()
 
     def suffer() -> None:
-        waited(lambda: bool(lab.begun(DOOMED)))
+        waited(lambda: DOOMED in lab.recorded(is_finished=False))
         fault(Scene(lab, hearer, fleet, doomed, first))
         hold.unlink()
 
@@ -120,7 +126,10 @@ def test_a_fault_loses_nothing_and_nothing_is_timed_twice(
         assert (ends.failures, hearer.put_aside) == ({}, {})
         heard = once([case for _, case in hearer.finished_on])
         assert lab.timed() == before + heard == lab.everything()
-        back = {"pi-1", "pi-2", *(() if fault is killed else (DOOMED,))}
+        (_, *keys), *_ = lab.begun(DOOMED)
+        kept = {*lab.recorded(is_finished=False).get(DOOMED, ()), *lab.recorded().get(DOOMED, ())}
+        assert kept >= {key.removeprefix("tiny:") for key in keys}
+        back = {"pi-1", "pi-2", *(() if fault in (killed, leaving) else (DOOMED,))}
         waited(lambda: names(lab) >= back)
         doomed.kill()
         again = Hearer()

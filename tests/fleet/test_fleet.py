@@ -23,7 +23,7 @@ from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.connection import Connection
 from benchbox.specs import Builder
 from tests.fleet import stand_in
-from tests.fleet.lab import CONTROL, LONG_S, Fleet, Hearer, Lab, a_fleet, free_port, once, waited
+from tests.fleet.lab import CONTROL, LONG_S, Fleet, Hearer, Lab, a_fleet, free_port, waited
 
 pytestmark = pytest.mark.slow
 
@@ -42,29 +42,35 @@ def test_devices_of_a_kind_share_the_cases(lab: Lab) -> None:
     assert runs[0].context.specs[0].name == "tiny"
 
 
-def test_ctrl_c_takes_back_what_has_not_begun_and_keeps_the_rest(lab: Lab) -> None:
-    hold, heard, real = lab.state / "hold", list[str](), submit.Submission._begun
+def test_ctrl_c_ends_what_has_begun_and_resume_goes_on_from_it(lab: Lab) -> None:
+    hold, heard, real = lab.state / "hold", set[str](), submit.Submission._hear
     hold.touch()
 
-    def begun(submission: submit.Submission, key: str) -> None:
-        real(submission, key)
-        heard.append(key)
+    def hear(submission: submit.Submission, key: str, lines: str) -> None:
+        real(submission, key, lines)
+        heard.add(key)
 
     def interrupt() -> None:
         waited(lambda: len(heard) == 2)  # on each device, the others wait
         signal.raise_signal(signal.SIGINT)
 
-    with patch.object(submit.Submission, "_begun", begun):
+    with patch.object(submit.Submission, "_hear", hear):
         thread = threading.Thread(target=interrupt)
         thread.start()
-        hearer = Hearer(stop=hold.unlink)
-        ends = lab.run(hearer)
+        ends = lab.run(Hearer())
         thread.join()
     assert ends.interrupted
-    begun_keys = [key for line in lab.begun() for key in line[1:]]
-    kept = lab.timed()
-    assert kept == once([key.removeprefix("tiny:") for key in begun_keys])
-    assert 0 < len(kept) < len(lab.cases)
+    begun = {name: [key.removeprefix("tiny:") for key in keys] for name, *keys in lab.begun()}
+    assert lab.recorded(is_finished=False) == begun
+    hold.unlink()
+    outcomes = lab.run(Hearer(), resume=True).outcomes.values()
+    assert lab.timed() == lab.everything()
+    sessions = {
+        (run.context.device, record.case): [burst.session for burst in record.bursts]
+        for run in (each.run for each in outcomes)
+        for record in run.records
+    }
+    assert all(sessions[name, case] == [0, 1] for name, cases in begun.items() for case in cases)
 
 
 def test_a_device_that_drifts_rests_and_its_cases_go_elsewhere(lab: Lab) -> None:

@@ -16,6 +16,7 @@ from benchbox.records import Run
 from benchbox.specs import Case, OnnxFile, TensorSpec
 from tests.conftest import WriteOnnx
 from tests.fakegpu.building import Libraries
+from tests.fleet.lab import Inside
 from tests.helpers.runs import QUICK, graph_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def timed(member: Offered, path: Path, folder: Path) -> Run:
         plan=replace(QUICK, sessions=1, max_time_s=0.1),
         channels=member.device.channels,
     )
-    reply = worker.timed(task.parse_task(task.dump(asked)), member)
+    reply = worker.timed(task.parse_task(task.dump(asked)), member, Inside())
     assert (reply.failure, reply.rests) == ("", "")
     written = folder / "reply.jsonl"
     written.write_text(reply.lines)
