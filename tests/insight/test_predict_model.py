@@ -118,6 +118,8 @@ def test_coefficients_are_found_and_never_negative() -> None:
     found = fit_logarithm(amounts, amounts @ [2.0, 3.0, 0.0], np.ones(39))
     assert (found >= 0).all()
     assert np.allclose(amounts @ found, amounts @ [2.0, 3.0, 0.0], rtol=0.02)
+    bounded = fit_logarithm(amounts, amounts @ [2.0, 3.0, 0.0], np.ones(39), np.array([9, 2.5, 9]))
+    assert bounded[1] == pytest.approx(2.5)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from benchbox.insight.predict.work import BLOCK, BYTES, Work
 Floats = NDArray[np.float64]
 CACHE = 1 << 20  # bytes: about what one core keeps for itself
 COOLING_US = 4_000, 32_000  # while which weights leave a shared cache
+MOST_COLD_US = 500  # for a megabyte of them: memory that gives 2 GB/s
 ROWS, COLUMNS = 12, 16  # of the results of a product that are computed at once
 
 

@@ -278,7 +278,10 @@ def _fit_kind(own: Sequence[Timed], method: Method) -> KindModel:
     physics = amounts.physics(works, calls)
     differs = physics.max(0) > DIFFERENT * physics.min(0)  # what does not is the constant's
     differs[0] = True
-    coefficients = fit_logarithm(physics * differs, seconds, weights)
+    most = np.full(len(differs), math.inf)
+    if works[0].macs:
+        most[-1] = amounts.MOST_COLD_US
+    coefficients = fit_logarithm(physics * differs, seconds, weights, most)
     left = np.log(seconds / np.maximum(physics @ coefficients, LEAST_US))
     features = amounts.learned(works, calls)
     is_learned = method != "physics" and len(works) >= residuals.LEAST
