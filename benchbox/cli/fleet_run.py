@@ -58,7 +58,7 @@ class FleetLines:
         """Print what Ctrl-C waits for."""
         tasks = "the task that has" if count == 1 else f"the {count} tasks that have"
         self._console.print(
-            f"Interrupted, waiting for {tasks} begun; Ctrl-C again leaves at once.", style="yellow"
+            f"Interrupted, ending {tasks} begun; Ctrl-C again leaves at once.", style="yellow"
         )
 
 
