@@ -15,7 +15,7 @@ in all runs: `doubts` has a column for each such thing, its standard error times
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -33,7 +33,6 @@ SURE = 2.4  # times ln of the number of runs: the square of so many standard err
 PASSES = 4  # to find steps that larger ones hide
 NEAR = 2  # runs to each side that a run is compared with
 CLIP = 2.0  # standard deviations
-SMALL = 1e-6  # standard deviation of what is not known to have any
 # Runs whose means are compared, in a series of so many at least: else a step is in most pairs.
 BLOCKS = {1: 2, 2: 18, 4: 36, 8: 56, 16: 112}
 SOUGHT = {1: 2, 8: 112, 16: 224}  # the same where steps are looked for: evidence has the rest
@@ -86,19 +85,8 @@ def levels(series: Floats, sds: Floats, doubts: Floats | None = None) -> list[Le
         is_all, found = len(more) == len(found), more
         if is_all:
             break
-    starts = [each.start for each in found]
-    kept = _kept(series, _own(sds), doubts, starts)
-    return _sure(series, sds, _without_noise(doubts, starts), kept)
-
-
-def _without_noise(doubts: Floats, starts: Sequence[int]) -> Floats:
-    """The mean doubts between their own steps and those of the series."""
-    own = np.full(len(doubts), SMALL), np.zeros(len(doubts))
-    large = [column for column in doubts.T if np.ptp(column) > MARGIN]
-    steps = {each.start for column in large for each in _between(column, *own)}
-    cuts = sorted({*steps, *starts})
-    means = [part.mean(axis=0) for part in np.split(doubts, cuts[1:])]
-    return np.repeat(means, np.diff([*cuts, len(doubts)]), axis=0)
+    starts = _kept(series, _own(sds), doubts, [each.start for each in found])
+    return _sure(series, sds, doubts, starts)
 
 
 def _kept(series: Floats, own: Floats, doubts: Floats, starts: Sequence[int]) -> list[int]:
@@ -124,38 +112,13 @@ def _sure(series: Floats, sds: Floats, doubts: Floats, starts: Sequence[int]) ->
     ends = [*starts[1:], len(series)]
     means = [float(series[start:end].mean()) for start, end in zip(starts, ends, strict=True)]
     flat = np.repeat(means, np.subtract(ends, starts))
-    sums = _sums(series, _noise(series - flat, sds))
-    found = _told(_levels(sums, starts, ends, doubts), sums, doubts)
+    found = _levels(_sums(series, _noise(series - flat, sds)), starts, ends, doubts)
     ratios = [after.over(before) for before, after in pairwise(found)]
     unsure = [
         at for at, ratio in zip(starts[1:], ratios, strict=True) if ratio.low <= 1 <= ratio.high
     ]
     left = [start for start in starts if start != min(unsure, default=None)]
     return _sure(series, sds, doubts, left) if unsure else found
-
-
-def _told(found: Sequence[Level], sums: "Sums", doubts: Floats) -> list[Level]:
-    """The levels set back by what their own runs tell of the doubts, which are so much less then.
-
-    Where a level goes on while the machine changed, they tell how much the case follows it.
-    """
-    weights, values = np.diff(sums.weights), np.diff(sums.values)
-    precision, told = np.eye(doubts.shape[1]), np.zeros(doubts.shape[1])
-    for each in found:
-        part = slice(each.start, each.end)
-        apart = doubts[part] - each.doubt
-        precision += apart.T @ (weights[part, None] * apart)
-        told += apart.T @ values[part]
-    root = np.linalg.inv(np.linalg.cholesky(precision)).T
-    errors = root @ (root.T @ told)
-    return [
-        replace(
-            each,
-            value=each.value - float(np.dot(each.doubt, errors)),
-            doubt=tuple(np.dot(each.doubt, root).tolist()),
-        )
-        for each in found
-    ]
 
 
 def _between(series: Floats, sds: Floats, flat: Floats) -> list[Level]:
@@ -192,12 +155,10 @@ def _sums(series: Floats, noise: Floats) -> "Sums":
 def _levels(
     sums: "Sums", starts: Sequence[int], ends: Sequence[int], doubts: Floats
 ) -> list[Level]:
-    weights = np.diff(sums.weights)
     means = zip(*sums.mean(np.array(starts), np.array(ends)), strict=True)
     return [
         Level(
-            *(start, end, float(value), float(error)),
-            tuple(np.average(doubts[start:end], axis=0, weights=weights[start:end]).tolist()),
+            start, end, float(value), float(error), tuple(doubts[start:end].mean(axis=0).tolist())
         )
         for start, end, (value, error) in zip(starts, ends, means, strict=True)
     ]

@@ -47,18 +47,6 @@ def test_the_evidence_for_a_step_lacks_less_the_larger_it_is_and_much_of_a_drift
     assert evidence.lack(*long, none, 100) > 0
 
 
-def test_how_a_case_follows_its_machine_is_told_by_its_own_runs() -> None:
-    values, sds = series(43, 1)
-    values[20:] += 0.03  # of a machine that slowed down by 20%
-    values[40:] += FIVE
-    doubts = -0.04 * (np.arange(43) < 20)[:, None]
-    before, after = steps.levels(values, sds, doubts)
-    assert after.start == 40 and 1.03 < after.over(before).value < 1.07
-    assert after.over(before).low > 1.02
-    (alone,) = steps.levels(values[:20], sds[:20], doubts[:20])  # tells nothing of that
-    assert alone.interval.half_width > 0.07
-
-
 def test_middles_are_medians() -> None:
     assert set(steps._middles(*np.array([*permutations(range(5))], float).T)) == {2.0}
     for count in range(1, 9):
