@@ -168,17 +168,10 @@ def test_the_command_line_starts_without_anything_heavy(code: str) -> None:
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize("words", ["--version", "report --list", "history x -d y -o z.csv"])
-def test_what_reads_no_record_starts_without_what_checks_them(words: str, tmp_path: Path) -> None:
-    ask = (
-        f"import sys; from benchbox.cli import main; sys.argv[1:] = {words.split()}\n"
-        "try: main()\n"
-        "finally: print({'pydantic', 'psutil'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", ask], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.endswith("set()\n"), done.stderr
+def test_a_start_leaves_out_what_only_checks_records_and_asks_the_machine() -> None:
+    ask = "import sys; import benchbox.cli.app; print({'pydantic', 'psutil'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_a_list_starts_without_anything_heavy() -> None:

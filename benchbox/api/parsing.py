@@ -1,7 +1,6 @@
 """Parsers of option values: `1%`, `90s`, `x=1x3x224x224:int64`."""
 
 import errno
-import os
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -259,9 +258,6 @@ def path(text: str | Path, option: str) -> Path:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UsageError(f"{option} {text}: {error.strerror}") from None
-    else:
-        if not os.access(result, os.R_OK):
-            raise UsageError(f"{option} {text}: this user may not read it")
     return result
 
 

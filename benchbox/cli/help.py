@@ -6,7 +6,6 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from benchbox.cli import repeats
-from benchbox.cli.conversion import eased
 
 ARGUMENTS, COMMANDS, OPTIONS = "Arguments", "Commands", "Options"
 
@@ -15,10 +14,6 @@ Row = tuple[str, str]
 
 class HelpCommand(TyperCommand):
     """A command that prints its help in this way, and whose options add up."""
-
-    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer's own type
-        """The options and arguments."""
-        return eased(super().get_params(ctx))
 
     def make_parser(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's own types
         """The parser of its options."""
@@ -31,10 +26,6 @@ class HelpCommand(TyperCommand):
 
 class HelpGroup(TyperGroup):
     """A group of commands that prints its help in this way."""
-
-    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer's own type
-        """The options of all of them."""
-        return eased(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Typer's own types
         """Write the help."""
