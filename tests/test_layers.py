@@ -43,6 +43,9 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
+FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
+
+
 def imports(tree: ast.AST, *, at_start: bool = False) -> Iterator[str]:
     """Yield what is imported anywhere, or only what is when the module itself is imported."""
     for node in ast.iter_child_nodes(tree):
@@ -53,7 +56,7 @@ def imports(tree: ast.AST, *, at_start: bool = False) -> Iterator[str]:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 yield inner if inner in modules() else str(node.module)
-        elif at_start and (isinstance(node, ast.FunctionDef) or for_checkers_only(node)):
+        elif at_start and (isinstance(node, FUNCTIONS) or for_checkers_only(node)):
             continue
         else:
             yield from imports(node, at_start=at_start)
