@@ -29,7 +29,7 @@ IN_FLIGHT = 2  # tasks of a device: the one it is at, and the one after it
 NOTHING = ""  # a key of no task: chunks are ready
 
 
-class Part(NamedTuple):
+class SoFar(NamedTuple):
     """What a task that is not over has measured so far, as lines of a run."""
 
     key: str
@@ -74,7 +74,7 @@ class Submission:
         self._hearer, self._priority = hearer, priority
         self._roster = Roster(hearer)
         self._sent: dict[str, SentChunk] = {}
-        self._over: queue.SimpleQueue[str | Part] = queue.SimpleQueue()
+        self._over: queue.SimpleQueue[str | SoFar] = queue.SimpleQueue()
         self._connection = connection
         connection.heard = self._hear
         self._is_away = self._is_stopping = False
@@ -112,7 +112,7 @@ class Submission:
         if (sent := self._sent.get(key)) is not None:
             sent.flight.has_begun = True
             if lines:
-                self._over.put(Part(key, lines))
+                self._over.put(SoFar(key, lines))
 
     def _all(self) -> None:
         while True:
@@ -148,7 +148,7 @@ class Submission:
         """Wait for a task to be over, or for the next look at the fleet."""
         with contextlib.suppress(queue.Empty):
             over = self._over.get(timeout=LOOK_S)
-            if isinstance(over, Part):
+            if isinstance(over, SoFar):
                 self._take_part(over)
             elif (sent := self._sent.pop(over, None)) is not None:
                 self._take(sent)
@@ -267,7 +267,7 @@ class Submission:
         if flight.rests:
             self._roster.rest(flight.member.name, flight.rests)
 
-    def _take_part(self, part: Part) -> None:
+    def _take_part(self, part: SoFar) -> None:
         """Keep what a task has measured so far; where its device tells nonsense, put that aside."""
         sent = self._sent.get(part.key)
         if sent is not None and (reason := self._keep(sent, part.lines, is_part=True)):
