@@ -100,7 +100,7 @@ def names(lab: Lab) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "fault", [killed, stopped, cut_off, slow, without_scheduler, without_submitter]
+    "fault", [killed, leaving, stopped, cut_off, slow, without_scheduler, without_submitter]
 )
 def test_a_fault_loses_nothing_and_nothing_is_timed_twice(
     fault: Callable[[Scene], None], fleet: Fleet, lab: Lab
