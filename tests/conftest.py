@@ -43,8 +43,10 @@ __all__ = [  # fixtures of all tests
 ]
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports onnxruntime
-# Ignored where these tests run in the background, as `nohup` and `&` have it: ours would be too.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+# Ignored where these tests run in the background, as `nohup` and `&` have it: by our runs too.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler)
 
 # A deadline would be a timed test: this machine may be busy.
 hypothesis.settings.register_profile("untimed", deadline=None, max_examples=40)
