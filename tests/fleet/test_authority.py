@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from ssl import SSLError
+from unittest.mock import patch
 
 import pytest
 
@@ -61,62 +62,46 @@ def test_an_address_beyond_loopback_needs_certificates(url: str, says: str) -> N
     assert says in done.stderr
 
 
-def expire(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authority, "YEARS", 0)
-    authority.init(folder)
-
-
-def of_another(folder: Path, _: object) -> None:
-    authority.init(folder)
-    authority.init(folder / "other")
-    (folder / "other" / "member.pem").rename(folder / "member.pem")
-
-
-def tear(folder: Path, _: object) -> None:
-    authority.init(folder)
-    (folder / "member.pem").write_text("-----BEGIN CERTIFICATE-----")
-
-
-def open_up(folder: Path, _: object) -> None:
-    authority.init(folder)
-    (folder / "member-key.pem").chmod(0o640)
-
-
-def swap(folder: Path, _: object) -> None:
-    authority.init(folder)
-    (folder / "authority-key.pem").rename(folder / "member-key.pem")
-
-
-def garble(folder: Path, _: object) -> None:
-    authority.init(folder)
-    (folder / "member-key.pem").write_text("garbage")
-
-
-def show(folder: Path, _: object) -> None:
-    authority.init(folder)
-    (folder / "authority-key.pem").chmod(0o644)
+def exchange(folder: Path, name: str, years: int) -> None:
+    """Put in the certificate of another fleet, for some years."""
+    with patch.object(authority, "YEARS", years):
+        authority.init(folder / "other")
+    (folder / "other" / name).rename(folder / name)
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("spoil", "says"),
     [
-        (expire, "authority.pem: it expired on"),
-        (of_another, "member.pem is of another fleet than authority.pem"),
-        (tear, "authority.pem or member.pem is no certificate"),
-        (open_up, "member-key.pem: others can read it"),
-        (show, "authority-key.pem: others can read it"),
-        (swap, "member-key.pem is not the key of member.pem"),
-        (garble, "member-key.pem is not the key of member.pem"),
+        (lambda it: exchange(it, "authority.pem", 0), "authority.pem: it expired on"),
+        (
+            lambda it: exchange(it, "member.pem", 1),
+            "member.pem is of another fleet than authority.pem",
+        ),
+        (
+            lambda it: (it / "member.pem").write_text("-----BEGIN CERTIFICATE-----"),
+            "authority.pem or member.pem is no certificate",
+        ),
+        (lambda it: (it / "member-key.pem").chmod(0o640), "member-key.pem: others can read it"),
+        (
+            lambda it: (it / "authority-key.pem").chmod(0o662),
+            "authority-key.pem: others can change",
+        ),
+        (
+            lambda it: (it / "authority-key.pem").rename(it / "member-key.pem"),
+            "member-key.pem is not the key of member.pem",
+        ),
+        (
+            lambda it: (it / "member-key.pem").write_text("garbage"),
+            "member-key.pem is not the key of member.pem",
+        ),
     ],
 )
 def test_certificates_that_are_no_good_are_named(
-    make: Callable[[Path, pytest.MonkeyPatch], None],
-    says: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[Path], object], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make(tmp_path / "f", monkeypatch)
-    monkeypatch.setenv("BENCHBOX_CERTIFICATES", str(tmp_path / "f"))
+    authority.init(tmp_path)
+    spoil(tmp_path)
+    monkeypatch.setenv("BENCHBOX_CERTIFICATES", str(tmp_path))
     done = invoke("worker", "--scheduler", "tls://127.0.0.1")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert says in done.stderr
