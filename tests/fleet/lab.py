@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from benchbox.records import Record
 from benchbox.runner import Request
 from benchbox.runner.several_devices import Ends
 from benchbox.specs import Case, Selection
+from tests.board.running import free_port
 from tests.fleet import stand_in
 from tests.helpers.runs import QUICK, graph_of, spec_of
 
@@ -73,12 +73,6 @@ class Fleet:
         until = "scheduler is at" if what == "scheduler" else "joined"
         assert any(until in line for line in process.stdout)
         return process
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

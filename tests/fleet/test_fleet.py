@@ -22,8 +22,9 @@ from benchbox.fleet import authority, chunks, connection, engine, exports, submi
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.connection import Connection
 from benchbox.specs import Builder
+from tests.board.running import free_port
 from tests.fleet import stand_in
-from tests.fleet.lab import CONTROL, LONG_S, Fleet, Hearer, Lab, a_fleet, free_port, waited
+from tests.fleet.lab import CONTROL, LONG_S, Fleet, Hearer, Lab, a_fleet, waited
 
 pytestmark = pytest.mark.slow
 
