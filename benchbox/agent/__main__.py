@@ -145,8 +145,11 @@ class AgentProgram:
             return {}
         free = self.gpu.free_bytes()
         smaller = min(free, host.get("memory_available_bytes", free))
-        bus = {"gpu_bus": self.gpu.bus_id()}
-        return {"gpu": self.gpu.facts(), "memory_available_bytes": smaller, **bus}
+        return {
+            "gpu": self.gpu.facts(),
+            "gpu_bus": self.gpu.bus_id(),
+            "memory_available_bytes": smaller,
+        }
 
     def _chosen(self, asked: Sequence[int] | str | None, found: Sequence[Cluster]) -> list[int]:
         """Return the processors asked for by number or by word, else the fastest."""

@@ -136,9 +136,11 @@ class Results:
             cases = [case for case in cases if not case.is_reference]
         found = [begun[case.key] for case in cases if case.key in begun]
         found = [each for each in found if each.sha256 == sha256_of(chunk.graphs[each.key])]
+        if not found:
+            return ""
         file = self.files.get(device)
-        context = file.context if file else self._previous[device][0].context if found else None
-        return writer.text(Run(Path(), context, found)) if found and context else ""
+        context = file.context if file else self._previous[device][0].context
+        return writer.text(Run(Path(), context, found))
 
     def take(self, device: str, lines: str, chunk: Chunk, *, is_part: bool = False) -> list[Record]:
         """Keep the records of a task, or of a part of it; those that are new.
