@@ -75,6 +75,9 @@ def check_op(op: object, reply: Mapping[str, Any]) -> None:
         calls = len(reply["run_us"])
         if any(len(node["us"]) != calls for node in reply["nodes"]):
             raise lacking("nodes.us")
+        for name in ("latencies_ns", "cpu_ns"):
+            if reply.get(name) and len(reply[name]["profiled"]) != calls:
+                raise lacking(f"{name}.profiled")
 
 
 def burst(said: object, graph: str, calls: int) -> Timed:

@@ -23,7 +23,7 @@ NAN, HUGE = float("nan"), 10**27
 WATCHED = {"cpu": 0, "seconds": 1.0, "readings_ns": [[12000, 5]], "gaps": 0, "lost_s": 0.0}
 WATCHED |= {"longest_gap_s": 0.0, "seen": {}, "others": []}
 NODE = {"name": "n", "op": "Relu", "provider": "p", "count": 1.0, "us": [5, 6]}
-PROFILE = {"reply": "profile", "latencies_ns": {"default": [10], "profiled": [20]}}
+PROFILE = {"reply": "profile", "latencies_ns": {"default": [10], "profiled": [20, 21]}}
 PROFILE |= {"unoptimised_error": "", "run_us": [10, 11]}
 PROFILE |= {"nodes": [{**NODE, "inputs": [[1, 3]], "outputs": [None]}]}
 FACTS = {"machine": "aarch64", "system": "Linux", "clusters": [], "versions": {}, "free_bytes": 1}
@@ -238,6 +238,7 @@ def test_a_wrong_greeting_makes_the_device_unusable(
         (profile, {"step": []}, "answer"),
         (profile, PROFILE | {"latencies_ns": {"default": [1]}}, "latencies_ns.profiled"),
         (profile, PROFILE | {"run_us": [10]}, "nodes.us"),
+        (profile, PROFILE | {"cpu_ns": {"default": [1], "profiled": [2]}}, "cpu_ns.profiled"),
         (profile, PROFILE | {"nodes": [NODE]}, "nodes.0.inputs"),
     ],
 )
