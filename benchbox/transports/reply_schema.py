@@ -210,20 +210,11 @@ class Variants(ReplyPart):
     unoptimised: Times | None = None
 
 
-class Switches(ReplyPart):
-    """How often other programs took the processor in each of these calls."""
-
-    default: list[Count]
-    profiled: list[Count]
-    unoptimised: list[Count] | None = None
-
-
 class ProfileReply(ReplyPart):
     """Where the time of a graph goes."""
 
     latencies_ns: Variants
     cpu_ns: Variants | None = None
-    switches: Switches | None = None
     unoptimised_error: str
     run_us: Annotated[list[Number], Field(min_length=1)]
     nodes: list[NodeReply]
