@@ -60,7 +60,9 @@ def alterations(blame: Blame, found: Explained, graph: FileGraph) -> Iterator[Al
         yield Alteration(widths=to)
     if grouped:
         yield Alteration(groups=grouped)
-    for rule in () if to or grouped else RULES.get(blame.part, ()):  # a sentence names channels
+    if to or grouped:  # the sentence names channels
+        return
+    for rule in RULES.get(blame.part, ()):
         altered = rule(blame, found, graph)
         if altered.left_out or altered.narrowed or altered.widths:
             yield altered

@@ -30,8 +30,8 @@ class Verdict:
 
 def judge(guideline: str, cases: Sequence[Explained]) -> Verdict | None:
     """Judge the cases of one group; None where nothing can be said of them."""
-    is_known = guideline in REASONS and not any(each.profile.is_disturbed for each in cases)
-    if len(cases) < 2 or not is_known:
+    is_disturbed = any(each.profile.is_disturbed for each in cases)
+    if guideline not in REASONS or len(cases) < 2 or is_disturbed:
         return None
     order = sorted(range(len(cases)), key=lambda index: cases[index].profile.latency_s)
     slow, fast = order[-1], order[0]

@@ -28,7 +28,7 @@ from benchbox.transports import Agent
 if TYPE_CHECKING:
     import onnx
 
-OTHERS = 2, 3, 10, 11, 16  # TensorProto.DataTypes: integers of a byte, other floats
+OTHERS = {2, 3, 10, 11, 16}  # TensorProto.DataTypes: integers of a byte, other floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ def _light(each: Asked) -> LightGraph | CaseError:
 def _require_single(model: "onnx.ModelProto", shapes: Mapping[str, Sequence[int]]) -> None:
     """Raise CaseError for a graph of another type or batch than was calibrated."""
     kinds = {weight.data_type for weight in model.graph.initializer if math.prod(weight.dims) > 64}
-    if kinds & {*OTHERS}:
+    if kinds & OTHERS:
         raise CaseError("its weights are no float32, which alone is calibrated")
     for value in model.graph.input:
         dims = [each.dim_value for each in value.type.tensor_type.shape.dim]

@@ -104,9 +104,10 @@ def _cold(own: _Columns, calls: Sequence[Call]) -> Floats:
 
 
 def _depthwise(own: _Columns) -> Sequence[Floats]:
-    reach = (np.ceil(each // 2 / own.stride) for each in (own.high, own.wide))
-    sides = zip((own.height, own.width), reach, strict=True)
-    inner = [np.maximum(0, side - 2 * from_it) for side, from_it in sides]
+    inner = [
+        np.maximum(0, side - 2 * np.ceil(window // 2 / own.stride))
+        for side, window in ((own.height, own.high), (own.width, own.wide))
+    ]
     edge = (own.pixels - inner[0] * inner[1]) * own.outputs  # windows that reach beyond the map
     return [
         own.macs / 1e6,

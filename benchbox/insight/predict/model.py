@@ -9,7 +9,7 @@ off, and how wide an interval has to be.
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from statistics import median
 from typing import Any, Literal
 
@@ -216,13 +216,10 @@ def fit(known: Sequence[Example], method: Method | None = None) -> LatencyModel:
     methods: list[Method] = [method] if method else ["smoothing", "physics"]
     found = {each: _left_out(known, each) for each in methods}
     best = min(methods, key=lambda each: median(map(abs, _centred(found[each]))))
-    model = _fit(known, best)
-    return LatencyModel(
-        kinds=model.kinds,
-        method=best,
+    return replace(
+        _fit(known, best),
         scale=math.exp(median(found[best])),
         errors=_centred(found[best]),
-        pace=model.pace,
         shortest_us=min(each.latency_us for each in known),
     )
 
