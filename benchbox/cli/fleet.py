@@ -47,14 +47,14 @@ def start(listen: str, names: Sequence[str], name: str) -> None:
     """Run a scheduler, and a worker of this machine, until Ctrl-C."""
     engine.require()
     address = authority.parse(listen, "--listen")
-    from benchbox.fleet import offered, worker
+    from benchbox.fleet import offered, scheduler, worker
 
     say = partial(console(stderr=True).print)
     there = offered.offer(_named(names, name))
     here = authority.FleetAddress(
         address.url.replace(authority.ANY, "127.0.0.1"), address.certificates
     )
-    asyncio.run(worker.schedule(address, say, partial(worker.serve, here, there, say)))
+    asyncio.run(scheduler.run(address, say, partial(worker.serve, here, there, say)))
 
 
 def _named(names: Sequence[str], name: str) -> list[devices.Device]:

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import warnings
+from typing import Any
 
 from benchbox import __version__
 from benchbox.errors import DeviceError, UsageError
@@ -50,6 +51,12 @@ def require() -> None:
     warnings.filterwarnings("ignore", module="distributed")  # of a port that is another's
 
     dask.config.set({**QUIET, "logging": dict.fromkeys(LOGGERS, "critical")})
+
+
+def stop(server: Any, *names: str) -> None:  # noqa: ANN401 - the type is of an extra
+    """Stop what a server looks after several times a second, and a fleet has no use for."""
+    for name in names:
+        server.periodic_callbacks[name].stop()
 
 
 async def greet(address: FleetAddress, timeout_s: float) -> None:

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import importlib.util
 import shutil
-import socket
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +11,13 @@ from errno import EADDRINUSE
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Scheduler, Status, Worker, get_worker
+from distributed import Client, Status, Worker, get_worker
 from distributed.worker_state_machine import WorkerState
 
-from benchbox import __version__, records
+from benchbox import records
 from benchbox.errors import BenchboxError, DeviceError, RecordError, TooMuchError, UsageError
 from benchbox.fleet import engine, members, store, task
-from benchbox.fleet.authority import ANY, CONNECT_S, FleetAddress
+from benchbox.fleet.authority import CONNECT_S, FleetAddress
 from benchbox.fleet.members import METRIC, ROLE, Member
 from benchbox.fleet.offered import Offered, refuse
 from benchbox.fleet.relay import Relay, TaskWorker
@@ -34,7 +32,6 @@ HEARTBEAT_S = 5.0  # Dask's own half a second would be felt beside timed calls
 RETRY_S = 5.0  # after a scheduler was lost
 LOOK_S = 30.0  # between looks at a device that rests
 LEAVE_S = 5.0  # for a burst to end
-DASHBOARD = "127.0.0.1:8787"  # it asks nobody for a certificate
 
 
 class DeviceWorker(Worker):  # type: ignore[misc]  # Dask's is not known where it is not installed
@@ -254,15 +251,9 @@ async def _join(
             if isinstance(error.__cause__, OSError) and error.__cause__.errno == EADDRINUSE:
                 raise UsageError(f"--port {port}: another program has it") from None
             raise
-        _stop(worker, "find-missing")
+        engine.stop(worker, "find-missing")
         await _require_reached(client, worker)
     return worker
-
-
-def _stop(server: Any, *names: str) -> None:  # noqa: ANN401 - the type is of an extra
-    """Stop what a server looks after several times a second, and a fleet has no use for."""
-    for name in names:
-        server.periodic_callbacks[name].stop()
 
 
 def _require_new(there: Sequence[Member], offered: Mapping[str, Offered]) -> None:
@@ -287,33 +278,3 @@ async def _require_reached(client: Any, worker: DeviceWorker) -> None:  # noqa: 
         raise DeviceError(
             f"the scheduler cannot reach {worker.address}; have this machine's firewall let it in"
         ) from None
-
-
-async def schedule(address: FleetAddress, say: Callable[[str], None], work: Any = None) -> None:  # noqa: ANN401
-    """Run the scheduler of a fleet, and `work` beside it, until the end."""
-    protocol, _, place = address.url.partition("://")
-    name, _, port = place.rpartition(":")
-    try:
-        scheduler = await Scheduler(
-            host=name,
-            port=int(port),
-            protocol=protocol,
-            security=address.security(),
-            dashboard_address=DASHBOARD,
-            dashboard=_has_dashboard(),
-        )
-    except (OSError, RuntimeError) as error:
-        why = getattr(error.__cause__ or error, "strerror", "") or error
-        raise UsageError(f"{address.url}: cannot be listened at: {why}") from None
-    scheduler.handlers[engine.GREETING] = lambda: __version__
-    _stop(scheduler, "idle-timeout", "no-workers-timeout")
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(scheduler.close)
-        say(f"the fleet's scheduler is at {address.url.replace(ANY, socket.gethostname())}")
-        if _has_dashboard():
-            say(f"Dask's dashboard is at http://{DASHBOARD}/status, for this machine alone")
-        await (work() if work else scheduler.finished())
-
-
-def _has_dashboard() -> bool:
-    return importlib.util.find_spec("bokeh") is not None

@@ -162,7 +162,7 @@ def standing_in(folder: Path) -> Iterator[None]:
 def main(what: str, url: str, certificates: str, folder: str, *names: str) -> None:
     with patch.dict(engine.QUIET, {"distributed.scheduler.worker-ttl": "1s"}):
         engine.require()
-    from benchbox.fleet import worker
+    from benchbox.fleet import scheduler, worker
 
     address = authority.parse(url, folder=Path(certificates))
     say = partial(print, flush=True)
@@ -171,7 +171,7 @@ def main(what: str, url: str, certificates: str, folder: str, *names: str) -> No
         if what == "worker":
             asyncio.run(serve())
         else:
-            asyncio.run(worker.schedule(address, say, serve if what == "start" else None))
+            asyncio.run(scheduler.run(address, say, serve if what == "start" else None))
 
 
 if __name__ == "__main__":

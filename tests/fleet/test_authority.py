@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 
 from benchbox.errors import StorageError
-from benchbox.fleet import authority, engine
+from benchbox.fleet import authority, engine, scheduler
 from benchbox.fleet.authority import FleetAddress
 from tests.helpers.command import invoke
 
@@ -118,8 +118,6 @@ async def nothing() -> None:
 
 def test_a_scheduler_listens_at_its_address_or_says_why_not() -> None:
     engine.require()
-    from benchbox.fleet import worker
-
     with socket.socket(socket.AF_INET6) as taken:
         taken.bind(("::1", 0))
         taken.listen()
@@ -129,7 +127,7 @@ def test_a_scheduler_listens_at_its_address_or_says_why_not() -> None:
     says = f"Error: {address.url}: cannot be listened at: Address already in use\n"
     assert (done.returncode, done.stderr) == (2, says)
     said = list[str]()
-    asyncio.run(worker.schedule(address, said.append, nothing))
+    asyncio.run(scheduler.run(address, said.append, nothing))
     assert said[0].endswith(address.url)
 
 

@@ -25,7 +25,7 @@ from benchbox.api.plan import PUBLISHED
 from benchbox.devices import CPU_PROVIDER, Device
 from benchbox.errors import BenchboxError
 from benchbox.export import Graph
-from benchbox.fleet import authority, chunks, engine, members
+from benchbox.fleet import authority, chunks, engine, members, scheduler
 from benchbox.runner.request import Outcome, Prepared, Request
 from benchbox.specs import BlockSpec, Case, OnnxFile, Selection
 from tests.fleet import stand_in
@@ -72,11 +72,9 @@ def host(url: str, folder: str, *names: str) -> None:
         asyncio.run(worker.serve(authority.parse(url), there, partial(print, flush=True)))
 
 
-def scheduler(url: str) -> None:
+def schedule(url: str) -> None:
     """Run a scheduler until the end."""
-    from benchbox.fleet import worker
-
-    asyncio.run(worker.schedule(authority.parse(url), partial(print, flush=True)))
+    asyncio.run(scheduler.run(authority.parse(url), partial(print, flush=True)))
 
 
 def yielded(folder: Path, count: int) -> Iterator[Case]:
@@ -153,7 +151,7 @@ if __name__ == "__main__":
     engine.require()
     roles: dict[str, Callable[..., None]] = {
         "host": host,
-        "scheduler": scheduler,
+        "scheduler": schedule,
         "submitter": submitter,
     }
     roles[sys.argv[1]](*sys.argv[2:])
