@@ -141,9 +141,7 @@ def fit(
         information = weighted.T @ x + precision
         beta = np.linalg.solve(information, weighted.T @ y + precision @ means)
         apart = np.abs(y - x @ beta)
-        ordered = np.sort(apart[own])  # np.median takes longer, and 0.1 s the first time
-        middle = (ordered[(len(found) - 1) // 2] + ordered[len(found) // 2]) / 2
-        scale = max(stats.SD_OF_MAD * float(middle), LEAST_SD)
+        scale = max(stats.SD_OF_MAD * stats.middle(apart[own]), LEAST_SD)
         sd = np.where(own, scale, RUN_SD)
         weights = np.minimum(1.0, HUBER * sd / np.maximum(apart, 1e-12))
         if np.abs(beta - before)[2:].max() <= CONVERGED:
