@@ -118,13 +118,13 @@ def _anchored(
 
     They are those of bundled specs, and of the files that are `asked` for.
     """
-    keys = dict.fromkeys(each.key for each in run.records if each.latency is not None)
     bundled = specs.bundled()
-    timed = dict.fromkeys(key.partition(":")[0] for key in keys)
-    found = specs.find_all([each for each in timed if each in bundled])
+    names = dict.fromkeys(each.spec for each in run.records)
+    found = specs.find_all([each for each in names if each in bundled])
     found += [each for each in asked if each.name not in bundled]
     if not found:
         raise UsageError(f"--anchor {anchor}: name its files among what is predicted, too")
+    keys = {each.key for each in run.records if each.latency is not None}
     cases = [case for case in runner.unfold(found, specs.Selection()) if case.key in keys]
     try:
         return shift_by(run, cases, runner.prepare(found, cases), known, model)

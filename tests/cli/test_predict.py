@@ -130,3 +130,9 @@ def test_an_anchor_may_hold_files_that_are_predicted_too(
     found = run("c005.onnx", "--anchor", str(path))
     assert found.exit_code == 2
     assert "none of its cases was timed in quiet rounds" in found.output
+    for each in lines:  # of a bundled spec, and without a latency
+        each.update(spec="g1", status="failed", latency=None)
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in (context, *lines)))
+    found = run("search.py:variants", "--anchor", str(path))
+    assert found.exit_code == 2
+    assert "none of its cases was timed" in found.output
