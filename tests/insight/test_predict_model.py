@@ -14,6 +14,7 @@ from benchbox.insight.predict.calibration import NetworkTiming, TimedNetwork
 from benchbox.insight.predict.fitting import fit_logarithm
 from benchbox.insight.predict.model import Example, LatencyModel, Method
 from benchbox.insight.predict.operators import Operator
+from benchbox.insight.predict.shapes import Shape
 from benchbox.insight.predict.work import NetworkWork
 
 
@@ -145,3 +146,18 @@ def test_coefficients_are_found_and_never_negative() -> None:
 def test_kinds_are_kernels_that_are_alike(operator: Operator, kind: str) -> None:
     assert work.of(operator).kind == kind
     assert np.isfinite(amounts.physics([work.of(operator)], [Call(1, 1, 1, 1)])).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "result", "macs"),
+    [
+        ("Conv", ((1, 4, 9), (8, 4, 3)), (1, 8, 7), 8 * 7 * 4 * 3),
+        ("ConvTranspose", ((1, 4, 5, 5), (4, 8, 3, 3)), (1, 8, 7, 7), 4 * 25 * 8 * 9),
+        ("LSTM", ((6, 1, 4), (1, 12, 4), (1, 12, 3)), (6, 1, 1, 3), 6 * (12 * 4 + 12 * 3)),
+    ],
+)
+def test_kernels_of_other_dimensions_and_recurrent_layers_multiply(
+    kind: str, inputs: tuple[Shape, ...], result: Shape, macs: int
+) -> None:
+    fixed = tuple(at > 0 for at in range(len(inputs)))
+    assert work.of(Operator("x", kind, False, inputs, (result,), fixed, {})).macs == macs

@@ -119,12 +119,19 @@ def test_what_is_begun_anew_counts_once_it_is_whole(tmp_path: Path) -> None:
     assert not file.with_suffix(".again").exists()
 
 
-def test_only_one_calibrates_into_a_file(tmp_path: Path) -> None:
-    def second(*_: object) -> None:
-        Calibrator(DEVICE, opening(StandIn()), tmp_path / "x", anew=True).calibrate(few(5))
-
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: Calibrator(DEVICE, opening(StandIn()), anew=True).calibrate(few(5)),
+        lambda: calibration_of(DEVICE, opening(StandIn())),
+    ],
+)
+def test_only_one_calibrates_a_device_and_none_predicts_meanwhile(
+    other: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "folder", lambda: tmp_path)
     with pytest.raises(DeviceError, match="right now"):
-        Calibrator(DEVICE, opening(StandIn()), tmp_path / "x", second).calibrate(few(5))
+        Calibrator(DEVICE, opening(StandIn()), notify=lambda *_: other()).calibrate(few(5))
 
 
 def test_a_device_with_other_operators_is_refused(tmp_path: Path) -> None:
