@@ -33,8 +33,8 @@ COST_NOTES = (
     "FLOPs and memory access are the file's; a node's time has what is fused into it",
 )
 TIME_NOTE = (
-    "a share is a node's mean over the middle fifth of profiled calls, times add up to the latency "
-    "of undisturbed calls without the profiler; `benchbox run` measures latencies"
+    "a share is a node's mean over typical profiled calls, without what these waited; times add up "
+    "to the latency of such calls without the profiler; `benchbox run` measures latencies"
 )
 HEAVY = ("convolution", "depthwise", "matmul", "attention")
 INTEGERS = re.compile(r"^Q|Integer|DynamicQuantize")
