@@ -65,7 +65,8 @@ def calibration_of(device: Device, open_agent: Callable[[Device], Agent]) -> Cal
     known = calibration.read(file) if file.exists() else None
     if known and known.identity == found and len(known.networks) >= LEAST_NETWORKS:
         return known
-    os.close(calibration.lock(file))  # raises where it is being calibrated
+    if known:
+        os.close(calibration.lock(file))  # raises where it is being calibrated
     if known is None or known.identity != found:  # a file that was renamed
         raise DeviceError(
             f"device {device.name!r} is not calibrated{_as_it_was(device, found)}: "

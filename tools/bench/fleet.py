@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import onnx
 import psutil
 
+from tests.board.running import free_port
 from tests.helpers.onnx_models import convolution
 from tools.bench.common import BENCHBOX, UNLIMITED, Row, counted, recorded
 from tools.bench.fleet_parts import SPEED
@@ -47,7 +47,7 @@ def scaled() -> Iterator[Row]:
         tempfile.TemporaryDirectory(dir=memory) as others,
         ExitStack() as stack,
     ):
-        url = f"tcp://127.0.0.1:{_free_port()}"
+        url = f"tcp://127.0.0.1:{free_port()}"
         running = [stack.enter_context(_started([*PARTS, "scheduler", url], "scheduler is at"))]
         names = [f"pi-{index}" for index in range(DEVICES)]
         hosts = [[*PARTS, "host", url, others, *names[at::HOSTS]] for at in range(HOSTS)]
@@ -91,7 +91,7 @@ def calls() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         path = Path(folder) / "graph.onnx"
         onnx.save(convolution((1, 32, 56, 56), (32, 32, 3, 3)), path)
-        url = f"tcp://127.0.0.1:{_free_port()}"
+        url = f"tcp://127.0.0.1:{free_port()}"
         start = [*BENCHBOX, "fleet", "start", "--listen", url]
         process = stack.enter_context(_started(start, "joined"))
         places = {"here": [], "fleet": ["--scheduler", url]}
@@ -156,9 +156,3 @@ def _all_started(commands: list[list[str]], until: str) -> Iterator[list[psutil.
         for process in started:
             process.kill()
             process.communicate()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
