@@ -220,13 +220,18 @@ class Submission:
             counts[member.name] += 1
 
     def _spared(self, target: FleetTarget, counts: Counter[str], device: str) -> Chunk | None:
-        """Where no chunk is left for a device, one that waits for another, which is at one."""
+        """Where no chunk is left for a device, one that waits for another, which is at one.
+
+        What a device has measured some of before waits for that one.
+        """
         waiting = [s for s in self._sent.values() if s.target is target and not s.flight.has_begun]
         for sent in reversed(waiting if target.ahead.is_done else []):
-            if counts[sent.flight.member.name] > 1 and sent.chunk.before != device:
+            name, chunk = sent.flight.member.name, sent.chunk
+            is_its_own = target.results.has_begun(name, chunk)
+            if counts[name] > 1 and chunk.before != device and not is_its_own:
                 self._drop(partial(operator.is_, sent))
-                counts[sent.flight.member.name] -= 1
-                return sent.chunk
+                counts[name] -= 1
+                return chunk
         return None
 
     def _send(self, target: FleetTarget, chunk: Chunk, member: Member) -> None:

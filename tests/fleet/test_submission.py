@@ -1,8 +1,10 @@
 """Submissions to a fleet of this process: who gets which cases, and when a run ends."""
 
 import itertools
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from benchbox.errors import DeviceError, RecordError, SpecError, UsageError
 from benchbox.fleet import chunks, roster, submit, worker
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.members import Member
+from benchbox.fleet.task import Task
 from benchbox.specs import Case
 from tests.fleet import stand_in
 from tests.fleet.lab import Hearer, Inside, Lab, once, waited
@@ -83,6 +86,44 @@ def test_what_is_left_is_timed_by_resume(lab: Lab) -> None:
     assert lab.timed() == lab.everything()
     shown = lab.run(Hearer(), resume=True).outcomes.values()
     assert once([r.case for each in shown for r in each.run.records]) == lab.everything()
+
+
+def test_what_a_device_has_begun_waits_for_it_alone(
+    lab: Lab, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def once_it(is_so: Callable[[], object], *then: Callable[[], None]) -> threading.Thread:
+        def act() -> None:
+            waited(lambda: bool(is_so()))
+            for each in then:
+                each()
+
+        thread = threading.Thread(target=act)
+        thread.start()
+        return thread
+
+    hold, first, other = (lab.state / name for name in ("hold-pi-1", "pi-1", "pi-2"))
+    hold.touch()
+    other.touch()
+    begun = once_it(lambda: lab.recorded(is_finished=False), first.touch, hold.unlink)
+    assert replace(lab, cases=lab.cases[6:]).run(Hearer()).failures
+    begun.join()
+    assert lab.recorded(is_finished=False) == {"pi-1": ["c6", "c7"]}
+
+    first.unlink()
+    other.unlink()
+    hold.touch()
+    hearer, real, sent = Hearer(), inside.submit, Counter[str]()
+
+    def submitted(asked: Task, there: Member, priority: int) -> Future[str]:
+        sent.update(case.name for case in asked.cases)
+        return real(asked, there, priority)
+
+    monkeypatch.setattr(inside, "submit", submitted)
+    others = once_it(lambda: len(hearer.finished_on) == 7, hold.unlink)
+    lab.run(hearer, resume=True)
+    others.join()
+    assert [case for device, case in hearer.finished_on if device == "pi-1"][-2:] == ["c6", "c7"]
+    assert sent["c7"] == 1
 
 
 @pytest.mark.parametrize(
