@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +64,7 @@ def calibration_of(device: Device, open_agent: Callable[[Device], Agent]) -> Cal
     known = calibration.read(file) if file.exists() else None
     if known and known.identity == found and len(known.networks) >= LEAST_NETWORKS:
         return known
-    if known:
-        os.close(calibration.lock(file))  # raises where it is being calibrated
+    calibration.require_idle(file)
     if known is None or known.identity != found:  # a file that was renamed
         raise DeviceError(
             f"device {device.name!r} is not calibrated{_as_it_was(device, found)}: "

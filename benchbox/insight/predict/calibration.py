@@ -119,7 +119,7 @@ def lock(file: Path) -> int:
 
     Raises DeviceError where another process does, StorageError where nothing can be written.
     """
-    own = file.with_suffix(".lock")
+    own = _lock_of(file)
     try:
         own.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(own, os.O_RDONLY | os.O_CREAT)
@@ -129,6 +129,16 @@ def lock(file: Path) -> int:
         os.close(descriptor)
         raise DeviceError(f"{file}: benchbox calibrate writes to it right now; wait for its end")
     return descriptor
+
+
+def require_idle(file: Path) -> None:
+    """Raise DeviceError where a process calibrates into a file."""
+    if _lock_of(file).exists():
+        os.close(lock(file))
+
+
+def _lock_of(file: Path) -> Path:
+    return file.with_suffix(".lock")
 
 
 def read(file: Path) -> Calibration:
