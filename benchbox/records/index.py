@@ -1,8 +1,9 @@
 """Index of a results folder: its runs and cases without their samples, in SQLite.
 
 It is in the cache folder, made from the records whenever they are newer, and never the truth: a
-file that is damaged, or that cannot be written, is made anew or done without. Two processes may
-use it at once: files are read without a lock, and what was read is written in one transaction.
+file that is damaged, or that cannot be written, is made anew or done without. SQLite would not
+notice most of what is damaged, so the file has a checksum. It is read once, into memory, and
+replaced as a whole, so that two processes may use it at once.
 """
 
 import contextlib
@@ -10,11 +11,12 @@ import hashlib
 import json
 import os
 import sqlite3
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchbox import __version__, host
 from benchbox.records import reader
@@ -23,9 +25,10 @@ from benchbox.records.model import STATUSES, Context, Status, stem
 if TYPE_CHECKING:
     from benchbox.records.indexed_line import Rows
 
-LOCKED_S = 10.0  # longer than another process takes to write ten thousand runs
 # Texts that are in many rows have numbers there; those of an entry are of a case and a graph.
+# Pages of 8 kB take a third of the time of smaller ones to copy.
 TABLES = """
+PRAGMA page_size = 8192;
 CREATE TABLE file (path BLOB PRIMARY KEY, changed_ns INTEGER, size INTEGER, error TEXT);
 CREATE TABLE run (
     id INTEGER PRIMARY KEY, path BLOB, place INTEGER, size INTEGER, name TEXT, created TEXT,
@@ -42,8 +45,8 @@ CREATE INDEX entry_of_name ON entry (name);
 INSERT INTO text VALUES (0, '');
 """
 MEANING = 6  # of what is in the tables, such as what sets histories apart
-# Whatever has another version is not read.
-VERSION = zlib.crc32(f"{__version__} {MEANING} {TABLES}".encode()) >> 1
+VERSION = zlib.crc32(f"{__version__} {MEANING} {TABLES}".encode())
+SEAL = slice(68, 72)  # where the checksum is: an SQLite file has an application's number there
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +91,11 @@ class Index:
 
     def __init__(self, results: Path, reading: Callable[[int], object] = lambda _: None) -> None:
         """Read the files that are new or changed; `reading` hears how many there are."""
-        self._results, self._reading = results, reading
-        try:
-            self._tables = _connected(_file(results))
-            self._update()
-        except sqlite3.Error as error:
-            self._do_without(error)
-
-    def _do_without(self, error: sqlite3.Error) -> None:
-        """Read all files: the index is damaged, on a full disk, or another process never ends."""
-        if not isinstance(error, sqlite3.OperationalError):
-            with contextlib.suppress(OSError):
-                _file(self._results).unlink(missing_ok=True)
-        self._tables = _connected(":memory:")
-        self._update()
+        self._results = results
+        file = _file(results)
+        self._tables = _read(file)
+        if self._update(reading):
+            _write(file, self._tables)
 
     def __enter__(self) -> "Index":
         return self
@@ -111,7 +105,7 @@ class Index:
 
     def runs(self) -> list[ListedRun]:
         """All runs, the newest first."""
-        rows = self._rows(
+        rows = self._tables.execute(
             f"SELECT path, name, created, device, size, planned, {', '.join(STATUSES)} "  # noqa: S608
             "FROM run ORDER BY created DESC, path DESC, place DESC"
         )
@@ -126,28 +120,28 @@ class Index:
 
     def unreadable(self) -> dict[Path, str]:
         """The files that cannot be read, each with an error line."""
-        rows = self._rows("SELECT path, error FROM file WHERE error <> '' ORDER BY path")
+        rows = self._tables.execute("SELECT path, error FROM file WHERE error <> '' ORDER BY path")
         paths = {self._results / os.fsdecode(path): error for path, error in rows}
         return {path: f"{path}{error}" for path, error in paths.items()}
 
     def contexts(self, device: str, since: str) -> Iterator[tuple[int, Path, Context]]:
         """Yield number, file and context, but for its specs, of each run on a device since then."""
-        rows = self._rows(
+        rows = self._tables.execute(
             "SELECT id, path, facts FROM run JOIN context ON run.id = context.run "
             "WHERE device = ? AND created >= ?",
-            *(device, since),
+            (device, since),
         )
         for number, path, facts in rows:
             yield number, self._results / os.fsdecode(path), Context(**json.loads(facts), specs=())
 
     def context(self, number: int) -> Context:
         """The context of a run, but for its specs."""
-        ((facts,),) = self._rows("SELECT facts FROM context WHERE run = ?", number)
+        ((facts,),) = self._tables.execute("SELECT facts FROM context WHERE run = ?", (number,))
         return Context(**json.loads(facts), specs=())
 
     def names(self) -> list[str]:
         """The specs and names of all cases, as in `g2:groups=1`."""
-        rows = self._rows(
+        rows = self._tables.execute(
             "SELECT text FROM text WHERE text <> '' "
             "AND EXISTS (SELECT 1 FROM entry WHERE name = number) ORDER BY text"
         )
@@ -155,10 +149,10 @@ class Index:
 
     def dated(self, since: str) -> list[DatedRun]:
         """The runs since then, the oldest first."""
-        rows = self._rows(
+        rows = self._tables.execute(
             "SELECT id, machine, conditions, created, path FROM run WHERE created >= ? "
             "ORDER BY created, path, place",
-            since,
+            (since,),
         )
         return [*map(DatedRun._make, rows)]
 
@@ -167,40 +161,33 @@ class Index:
 
         They are fetched by run, as rows of each case would take longer than all that is computed.
         """
-        return self._rows("SELECT run, packed FROM figures"), dict(self._rows("SELECT * FROM text"))
+        packed = self._tables.execute("SELECT run, packed FROM figures").fetchall()
+        return packed, dict(self._tables.execute("SELECT * FROM text"))
 
     def of_graph(self, sha256: str) -> list[int]:
         """The numbers of the runs that have a graph, the newest first."""
-        rows = self._rows(
+        rows = self._tables.execute(
             "SELECT DISTINCT run.id FROM text JOIN entry ON entry.graph = number "
             "JOIN run ON run.id = entry.run WHERE text = ? ORDER BY created DESC, path DESC",
-            sha256,
+            (sha256,),
         )
         return [number for (number,) in rows]
 
-    def _rows(self, query: str, *values: str | int) -> list[Any]:
-        """The rows of a query, which may be the first to meet a damaged page."""
-        try:
-            return self._tables.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            self._do_without(error)
-            return self._tables.execute(query, values).fetchall()
-
-    def _update(self) -> None:
+    def _update(self, reading: Callable[[int], object]) -> bool:
+        """Read what is new or changed; whether there was anything."""
         stamps = self._tables.execute("SELECT path, changed_ns, size FROM file")
         known = {os.fsdecode(path): (changed, size) for path, changed, size in stamps}
         there = dict(_files(self._results))
         changed = [path for path, stamp in there.items() if known.get(path) != stamp]
         gone = known.keys() - there.keys()
         if changed:
-            self._reading(len(changed))
+            reading(len(changed))
         if not changed and not gone:
-            return
+            return False
         from benchbox.records import indexed_line  # here, as it takes a fifth of a list's time
 
         read = [(path, *indexed_line.read(self._results / path)) for path in changed]
         with self._tables:
-            self._tables.execute("BEGIN IMMEDIATE")
             numbers = dict(self._tables.execute("SELECT text, number FROM text"))
             for path in (*gone, *changed):
                 self._remove(path)
@@ -212,6 +199,7 @@ class Index:
                 for place, rows in enumerate(runs):
                     self._add((os.fsencode(path), place, there[path][1]), rows, numbers)
             self._tables.executemany("INSERT OR IGNORE INTO text VALUES (?2, ?1)", numbers.items())
+        return True
 
     def _remove(self, name: str) -> None:
         path = os.fsencode(name)
@@ -240,35 +228,41 @@ def _file(results: Path) -> Path:
     return host.cache_folder() / "index" / f"{digest[:32]}.sqlite"
 
 
-def _connected(file: Path | str) -> sqlite3.Connection:
-    """The tables in a file, made anew where they are those of another version."""
-    if isinstance(file, Path):
-        with contextlib.suppress(OSError):  # sqlite says why it cannot be opened
-            file.parent.mkdir(parents=True, exist_ok=True)
-    tables = sqlite3.connect(file, timeout=LOCKED_S, isolation_level=None)
-    try:
-        if _is_other(tables):
-            tables.execute("BEGIN IMMEDIATE")
-            if _is_other(tables):  # still, as another process may have made them anew
-                _make(tables)
-            tables.execute("COMMIT")
-    except sqlite3.Error:
-        tables.close()
-        raise
+def _read(file: Path) -> sqlite3.Connection:
+    """The tables of a file in memory, empty where it is damaged or of another version."""
+    with contextlib.suppress(OSError, sqlite3.Error):
+        data = host.read_file(file)
+        if data[SEAL] == _seal(data):
+            whole = sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)
+            with contextlib.closing(whole):
+                return _copied(whole, ":memory:")
+    tables = sqlite3.connect(":memory:")
+    tables.executescript(TABLES)
     return tables
 
 
-def _is_other(tables: sqlite3.Connection) -> bool:
-    return bool(tables.execute("PRAGMA user_version").fetchone() != (VERSION,))
+def _write(file: Path, tables: sqlite3.Connection) -> None:
+    """Replace a file by these tables, if that can be."""
+    with contextlib.suppress(OSError, sqlite3.Error):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            copy = Path(folder) / file.name
+            _copied(tables, copy).close()
+            data = copy.read_bytes()
+        host.write(file, data[: SEAL.start] + _seal(data) + data[SEAL.stop :])
 
 
-def _make(tables: sqlite3.Connection) -> None:
-    names = tables.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    for (name,) in names:
-        tables.execute(f'DROP TABLE "{name}"')
-    for statement in TABLES.split(";"):
-        tables.execute(statement)
-    tables.execute(f"PRAGMA user_version = {VERSION}")
+def _copied(tables: sqlite3.Connection, to: Path | str) -> sqlite3.Connection:
+    copy = sqlite3.connect(to)
+    tables.backup(copy)
+    return copy
+
+
+def _seal(data: bytes) -> bytes:
+    """The checksum of this version for a file but for the place of the checksum."""
+    view = memoryview(data)
+    before = zlib.crc32(view[: SEAL.start], VERSION)
+    return zlib.crc32(view[SEAL.stop :], before).to_bytes(4, "big")
 
 
 def _files(results: Path) -> Iterator[tuple[str, tuple[int, int]]]:

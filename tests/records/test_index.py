@@ -1,6 +1,7 @@
 import multiprocessing
 import os
-import sqlite3
+import shutil
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,32 +108,33 @@ def test_samples_that_are_not_the_last_field_hide_nothing(folder: Path) -> None:
         lambda file: file.write_bytes(b"no database" * 999),
         lambda file: file.write_bytes(file.read_bytes()[:5000]),
         lambda file: file.write_bytes(
-            file.read_bytes()[:8192] + b"x" * (len(file.read_bytes()) - 8192)
+            file.read_bytes().replace(struct.pack("d", LATENCY.p50_s), struct.pack("d", 9.0))
         ),
-        lambda file: sqlite3.connect(file).execute("PRAGMA user_version = 99"),
         lambda file: (file.unlink(), file.mkdir()),
+        lambda file: (shutil.rmtree(file.parent), file.parent.write_text("no folder")),
     ],
-    ids=["nonsense", "truncated", "damaged pages", "other version", "folder"],
+    ids=["nonsense", "truncated", "another figure", "folder", "no folder"],
 )
 def test_a_damaged_index_is_made_anew_or_done_without(folder: Path, spoil: object) -> None:
-    write(folder, record())
-    before = listed(folder)
+    write(folder, record(latency=LATENCY))
+    with Index(folder) as found:
+        before = found.runs(), found.figures()
     (file,) = databases()
     spoil(file)  # type: ignore[operator]
-    assert listed(folder) == before == listed(folder)
+    for _ in range(2):
+        with Index(folder) as found:
+            assert (found.runs(), found.figures()) == before
 
 
-def test_an_index_that_cannot_be_written_is_done_without(
+def test_an_index_of_another_version_is_made_anew(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(folder, record())
-    before = listed(folder)
-    (file,) = databases()
-    monkeypatch.setattr(index, "LOCKED_S", 0.01)
-    held = sqlite3.connect(file)
-    held.execute("BEGIN EXCLUSIVE")
-    assert listed(folder) == before
-    held.close()
+    counts: list[int] = []
+    for version in (1, 2, 2):
+        monkeypatch.setattr(index, "VERSION", version)
+        Index(folder, counts.append)
+    assert counts == [1, 1]
 
 
 def look(folder: Path, counts: "multiprocessing.Queue[int]") -> None:
