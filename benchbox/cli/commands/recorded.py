@@ -1,5 +1,6 @@
 """Commands on recorded runs: `report`, `history` and `open`."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -84,6 +85,7 @@ def history(
     ] = False,
 ) -> None:
     """Follow cases from run to run: p50 on each machine, steps, and what changed there."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # others of numpy wait busily
     from benchbox.cli.forms import Form
     from benchbox.cli.history import show
 
