@@ -130,7 +130,7 @@ def histories(index: Index, cases: Sequence[str], wanted: Wanted) -> list[Histor
     runs = index.dated(since)
     asked = _asked(index.names(), cases, wanted)
     found = []
-    past, machines = by_machine(runs, *index.figures(), wanted.results, index.context)
+    past, machines = by_machine(runs, index.texts(), wanted.results, index.context)
     for by_case in machines:
         context = index.context(runs[next(iter(by_case.values())).runs[0]].number)
         if wanted.device is None or fnmatchcase(context.device, wanted.device):
@@ -154,18 +154,15 @@ def of_runs(runs: Sequence[Run]) -> list[History]:
     numbers = {"": 0}
     dated = [
         DatedRun(
-            number,
+            *(run.context.created, os.fsencode(run.path), number, number),
             line.number(differences.followed(run.context), numbers),
-            *(line.conditions(run.context), run.context.created, os.fsencode(run.path)),
+            line.conditions(run.context),
+            line.packed(map(line.entry, run.records), numbers),
         )
-        for number, run in sorted(enumerate(runs), key=lambda each: each[1].context.created)
-    ]
-    packed = [
-        (number, line.packed(map(line.entry, run.records), numbers))
         for number, run in enumerate(runs)
     ]
     texts = {number: text for text, number in numbers.items()}
-    past, machines = by_machine(dated, packed, texts, Path(), lambda number: runs[number].context)
+    past, machines = by_machine(sorted(dated), texts, Path(), lambda number: runs[number].context)
     return [
         history
         for by_case in machines

@@ -77,13 +77,19 @@ class ListedRun:
 
 
 class DatedRun(NamedTuple):
-    """A run of a history: its number, its machine, what else may change there, when, its file."""
+    """A run of a history: when, its file, which run of that, and what the index has of it.
 
+    `packed` are the figures of all its cases, as rows of each would take longer to fetch than all
+    that is computed.
+    """
+
+    created: str
+    path: bytes
+    place: int
     number: int
     machine: int
     conditions: int
-    created: str
-    path: bytes
+    packed: bytes
 
 
 class Index:
@@ -150,19 +156,15 @@ class Index:
     def dated(self, since: str) -> list[DatedRun]:
         """The runs since then, the oldest first."""
         rows = self._tables.execute(
-            "SELECT id, machine, conditions, created, path FROM run WHERE created >= ? "
-            "ORDER BY created, path, place",
+            "SELECT created, path, place, id, machine, conditions, packed "
+            "FROM run JOIN figures ON id = run WHERE created >= ?",
             (since,),
         )
-        return [*map(DatedRun._make, rows)]
+        return sorted(map(DatedRun._make, rows))
 
-    def figures(self) -> tuple[list[tuple[int, bytes]], dict[int, str]]:
-        """The number of each run with its figures, packed; and the texts that have numbers there.
-
-        They are fetched by run, as rows of each case would take longer than all that is computed.
-        """
-        packed = self._tables.execute("SELECT run, packed FROM figures").fetchall()
-        return packed, dict(self._tables.execute("SELECT * FROM text"))
+    def texts(self) -> dict[int, str]:
+        """The texts that have numbers in dated runs."""
+        return dict(self._tables.execute("SELECT * FROM text"))
 
     def of_graph(self, sha256: str) -> list[int]:
         """The numbers of the runs that have a graph, the newest first."""

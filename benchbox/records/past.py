@@ -1,7 +1,7 @@
 """Past of a folder: the figures of all cases by machine and case, in the order of their runs."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,22 +40,20 @@ class CaseRows:
 
 def by_machine(
     runs: Sequence[DatedRun],
-    packed: Iterable[tuple[int, bytes]],
     texts: Mapping[int, str],
     folder: Path,
     context: Callable[[int], Context],
 ) -> tuple[Past, list[dict[str, CaseRows]]]:
     """The rows of these runs by machine and case, each in the order of the runs."""
-    place = {run.number: place for place, run in enumerate(runs)}
-    kept = [(place[number], data) for number, data in packed if data and number in place]
     past = Past(runs, folder, texts, context)
-    if not kept:
+    packed = b"".join(run.packed for run in runs)
+    if not packed:
         return past, []
-    rows = np.frombuffer(b"".join(data for _, data in kept), ROW)
-    at = np.repeat([at for at, _ in kept], [len(data) // ROW.itemsize for _, data in kept])
+    rows = np.frombuffer(packed, ROW)
+    at = np.repeat(np.arange(len(runs)), [len(run.packed) // ROW.itemsize for run in runs])
     numbers = {each: n for n, each in enumerate(dict.fromkeys(run.machine for run in runs))}
     machine = np.array([numbers[run.machine] for run in runs])[at]
-    order = np.lexsort((at, rows["name"], machine))
+    order = np.lexsort((rows["name"], machine))
     ends = np.flatnonzero(np.diff(machine[order]) | np.diff(rows["name"][order])) + 1
     found: dict[int, dict[str, CaseRows]] = defaultdict(dict)
     for part in np.split(order, ends):

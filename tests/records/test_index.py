@@ -118,12 +118,12 @@ def test_samples_that_are_not_the_last_field_hide_nothing(folder: Path) -> None:
 def test_a_damaged_index_is_made_anew_or_done_without(folder: Path, spoil: object) -> None:
     write(folder, record(latency=LATENCY))
     with Index(folder) as found:
-        before = found.runs(), found.figures()
+        before = found.runs(), found.dated("")
     (file,) = databases()
     spoil(file)  # type: ignore[operator]
     for _ in range(2):
         with Index(folder) as found:
-            assert (found.runs(), found.figures()) == before
+            assert (found.runs(), found.dated("")) == before
 
 
 def test_an_index_of_another_version_is_made_anew(
