@@ -13,7 +13,8 @@ spread between processes, which more calls in the same process do not lower.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, pairwise
 from statistics import median, variance
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 from benchbox.analysis import stats
 from benchbox.analysis.levels import WINDOW, MemoryLevels, PerSentinel, Round, Usual
 from benchbox.analysis.quantities import Amount, Number, Ratio, Share
-from benchbox.analysis.samples import NS, Burst, figures
+from benchbox.analysis.samples import NS, Burst
 from benchbox.analysis.stats import Interval
 
 if TYPE_CHECKING:
@@ -76,29 +77,58 @@ UNKNOWN = Slopes(0.75, 0.25, 0.2, 0.15, 0.14, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """Undisturbed calls between two readings of the compute sentinel, in ns: ln of all of them.
+
+    The `latencies` are in seconds; `middle` is their median.
+    """
+
+    latencies: Sequence[float]
+    middle: float
+    readings: tuple[float, float]
+
+
+def stretches(burst: Burst) -> list[Stretch]:
+    """The stretches of a burst, whatever is usual."""
+    if burst.kind == "beside" or burst.probe != "compute" or burst.waited():
+        return []
+    kept, found = burst.undisturbed(), []
+    readings = [math.log(max(ns, 1)) for _, ns in burst.marks]
+    for (first, last), ends in zip(
+        pairwise(calls for calls, _ in burst.marks), pairwise(readings), strict=True
+    ):
+        timed_ns = compress(burst.latencies_ns[first:last], kept[first:last])
+        if calls := array("d", (math.log(ns * NS) for ns in timed_ns if ns > 0)):
+            found.append(Stretch(calls, median(calls), ends))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
-    """Undisturbed calls between two readings: ln of their latencies, and the machine's state."""
+    """A stretch that counts, as its readings are near the usual one, and the machine's state."""
 
     round: Round
-    latencies: tuple[float, ...]
+    timed: Stretch
     state: PerSentinel
 
 
-def segments(bursts: Sequence[Burst], levels: MemoryLevels, usual: Usual) -> list[Segment]:
-    """The segments of a case's bursts that count, as far as readings are near the usual one."""
-    timed = []
-    for burst in figures(bursts):
-        if burst.probe != "compute" or burst.waited():
-            continue
-        kept = burst.undisturbed()
-        for (first, before), (last, after) in pairwise(burst.marks):
-            ends = [math.log(max(ns, 1) / usual.compute_ns) for ns in (before, after)]
-            timed_ns = compress(burst.latencies_ns[first:last], kept[first:last])
-            calls = [math.log(ns * NS) for ns in timed_ns if ns > 0]
-            if calls and max(map(abs, ends)) <= WINDOW:
-                timed.append(((burst.session, burst.round), tuple(calls), sum(ends) / 2))
-    levels_of = levels.around(dict.fromkeys(key for key, *_ in timed), usual)
-    return [Segment(key, calls, (x, *levels_of[key])) for key, calls, x in timed]
+def segments(
+    bursts: Iterable[Burst],
+    levels: MemoryLevels,
+    usual: Usual,
+    stretches_of: Callable[[Burst], Sequence[Stretch]] = stretches,
+) -> list[Segment]:
+    """The segments of a case's bursts that count."""
+    centre = math.log(usual.compute_ns)
+    low, high = centre - WINDOW, centre + WINDOW
+    near = [
+        ((burst.session, burst.round), each, sum(each.readings) / 2 - centre)
+        for burst in bursts
+        for each in stretches_of(burst)
+        if low <= min(each.readings) and max(each.readings) <= high
+    ]
+    levels_of = levels.around(dict.fromkeys(key for key, *_ in near), usual)
+    return [Segment(key, each, (x, *levels_of[key])) for key, each, x in near]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +158,10 @@ def fit(
     rows = [(1.0, 0.0, *each.state) for each in found]
     rows += [(0.0, 1.0, *state) for _, state in earlier]
     x = np.array([*rows, (1.0, -1.0, 0.0, 0.0, 0.0)])
-    y = np.array([*(median(s.latencies) for s in found), *(ln for ln, _ in earlier), 0.0])
+    y = np.array([*(each.timed.middle for each in found), *(ln for ln, _ in earlier), 0.0])
     own = np.arange(len(y)) < len(found)
     sizes = np.ones(len(y))
-    sizes[own] = [min(len(each.latencies), FULL_SEGMENT) / FULL_WEIGHT for each in found]
+    sizes[own] = [min(len(each.timed.latencies), FULL_SEGMENT) / FULL_WEIGHT for each in found]
     means = np.array((0.0, 0.0, *prior.values))
     precision = np.diag((0.0, UNSURE, *(error**-2 for error in prior.errors)))
     weights, scale, before = np.ones(len(y)), 0.02, means
@@ -187,15 +217,16 @@ def adjust(
     usual: Usual,
     prior: Slopes = UNKNOWN,
     earlier: Sequence[RunCenter] = (),
+    stretches_of: Callable[[Burst], Sequence[Stretch]] = stretches,
 ) -> Adjusted:
     """Fit a case's slopes to its bursts, and adjust its calls by them."""
-    found = segments(bursts, levels, usual)
+    found = segments(bursts, levels, usual, stretches_of)
     if not found:
         return Adjusted(prior, {}, learned=prior)
     runs = [(math.log(run.latency_s), usual.apart(run.readings)) for run in earlier]
     slopes, learned = fit(found, prior, runs)
     clock, memory, refill = (median(each) for each in zip(*(s.state for s in found), strict=True))
-    calls = sum(len(each.latencies) for each in found)
+    calls = sum(len(each.timed.latencies) for each in found)
     return Adjusted(slopes, _rounds(found, slopes), (clock, memory, refill), calls, learned)
 
 
@@ -212,7 +243,8 @@ def center(case: Adjusted, usual: Usual) -> RunCenter:
 
 def moved(slopes: Slopes, state: PerSentinel) -> float:
     """Ln of a latency in a state over the one in the usual state."""
-    return sum(slope * part for slope, part in zip(slopes.values, state, strict=True))
+    clock, memory, refill = state
+    return slopes.clock * clock + slopes.memory * memory + slopes.refill * refill
 
 
 def _rounds(found: Sequence[Segment], slopes: Slopes) -> Rounds:
@@ -220,7 +252,7 @@ def _rounds(found: Sequence[Segment], slopes: Slopes) -> Rounds:
     rounds: dict[Round, list[float]] = {}
     for each in found:
         shift = moved(slopes, each.state)
-        rounds.setdefault(each.round, []).extend(value - shift for value in each.latencies)
+        rounds.setdefault(each.round, []).extend([value - shift for value in each.timed.latencies])
     return {key: math.exp(median(values)) for key, values in rounds.items()}
 
 

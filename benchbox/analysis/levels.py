@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from statistics import fmean, median
 
 from benchbox.analysis import stats
@@ -91,7 +92,7 @@ class ReadingLevel:
         for (session, number), reach in reaches.items():
             if self._found.get((session, number), (None,))[0] != reach:
                 window = range(number - reach, number + reach + 1)
-                level = self._over((session, other) for other in window)
+                level = self._over(zip(repeat(session), window, strict=False))
                 self._found[session, number] = reach, level
 
     def _over(self, rounds: Iterable[Round]) -> tuple[float, int] | None:
@@ -99,7 +100,7 @@ class ReadingLevel:
 
         The tenth at each end is left out: of readings that were preempted.
         """
-        found = sorted(value for key in rounds for value in self._rounds.get(key, ()))
+        found = sorted(chain.from_iterable(map(self._rounds.get, rounds, repeat(()))))
         ends = len(found) // 10
         return (fmean(found[ends : len(found) - ends]), len(found)) if found else None
 

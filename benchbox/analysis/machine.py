@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from benchbox.analysis import adjusted, stats
-from benchbox.analysis.adjusted import UNKNOWN, Z95, Adjusted, Adjustment, RunCenter, Slopes
+from benchbox.analysis.adjusted import (
+    UNKNOWN,
+    Z95,
+    Adjusted,
+    Adjustment,
+    RunCenter,
+    Slopes,
+    Stretch,
+)
 from benchbox.analysis.levels import WINDOW, MemoryLevels, Usual
 from benchbox.analysis.quantities import Amount
 from benchbox.analysis.samples import Burst
@@ -64,6 +72,7 @@ class Machine:
         self._graphs: dict[str, Adjusted] = {}
         self._cases: dict[str, Variance] = {}
         self._ratios: dict[str, Variance] = {}
+        self._known_stretches: dict[int, tuple[Burst, Sequence[Stretch]]] = {}  # by identity
 
     @property
     def gate(self) -> Gate:
@@ -129,10 +138,19 @@ class Machine:
         if usual is None:
             return None
         earlier = self.known.centers.get(sha256, ())
-        found = adjusted.adjust(bursts, self._levels, usual, self._prior(sha256), earlier)
+        prior, stretches = self._prior(sha256), self._stretches
+        found = adjusted.adjust(bursts, self._levels, usual, prior, earlier, stretches)
         self._graphs[sha256] = found
         if variance := adjusted.process_variance(found.rounds):
             self._cases[key] = variance
+        return found
+
+    def _stretches(self, burst: Burst) -> Sequence[Stretch]:
+        """The stretches of a burst, which is asked for again and again as others come."""
+        known, found = self._known_stretches.get(id(burst), (None, ()))
+        if known is not burst:
+            found = adjusted.stretches(burst)
+            self._known_stretches[id(burst)] = burst, found
         return found
 
     def _prior(self, sha256: str) -> Slopes:
