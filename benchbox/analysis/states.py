@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from operator import sub
 from typing import Literal, get_args
 
 from benchbox.analysis.quantities import Ratio
@@ -100,11 +101,11 @@ class Histogram:
     def _around(self, reach: int) -> dict[int, int]:
         """For every bin, in order, the readings up to `reach` bins away from it."""
         first, last = min(self.bins) - reach, max(self.bins) + reach
-        sums = list(accumulate((self.bins.get(i, 0) for i in range(first, last + 1)), initial=0))
-        return {
-            i: sums[min(last, i + reach) - first + 1] - sums[max(first, i - reach) - first]
-            for i in range(first, last + 1)
-        }
+        counts = [0] * (last - first + 1 + 2 * reach)
+        for index, count in self.bins.items():
+            counts[index - first + reach] = count
+        sums = list(accumulate(counts, initial=0))
+        return dict(enumerate(map(sub, sums[2 * reach + 1 :], sums), first))
 
     def _is_still_base(self, base: int, around: Mapping[int, int], reach: int) -> bool:
         """Whether the bin that was the base is common still, and nothing much faster is."""
