@@ -6,8 +6,9 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -243,18 +244,24 @@ def _lock(path: Path, descriptor: int) -> None:
         raise RecordError(f"{path}: another run is writing to it; wait for its end")
 
 
-def _default(field: Field[Any]) -> object:
-    return field.default if field.default_factory is MISSING else field.default_factory()
+@cache
+def _defaults(kind: type) -> list[tuple[str, object]]:
+    """The names of a dataclass's fields, with their defaults."""
+    return [
+        (each.name, each.default if each.default_factory is MISSING else each.default_factory())
+        for each in fields(kind)
+    ]
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON is whatever the dataclasses hold
     """Convert dataclasses to dicts, all the way down, without fields at their default."""
+    if type(value) in PLAIN:
+        return value
     if hasattr(value, "__dataclass_fields__"):
-        fields = value.__dataclass_fields__.values()
-        pairs = ((f, getattr(value, f.name)) for f in fields)
-        return {f.name: _plain(v) for f, v in pairs if v != _default(f)}
+        pairs = ((name, getattr(value, name), usual) for name, usual in _defaults(type(value)))  # type: ignore[arg-type]  # a class is hashable
+        return {name: _plain(v) for name, v, usual in pairs if v != usual}
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [item if type(item) in PLAIN else _plain(item) for item in value]
+        return value if PLAIN.issuperset(map(type, value)) else list(map(_plain, value))
     return value
