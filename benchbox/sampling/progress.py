@@ -11,7 +11,6 @@ from benchbox.analysis.states import Gate
 WARM_BURSTS = 10  # a case that still gets faster after this many bursts is timed all the same
 WARM_GAIN = 0.02  # a burst this much faster than the best before it: not warm yet
 WARM_STILL = 1  # burst in a row that must not be faster
-REFIT = 1.3  # times the bursts of the last fit of the slopes, until the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Progress:
 
     `bursts` include those of earlier runs. `rounds` are the medians that p50 comes from, `paired`
     those for a ratio in a comparison. `adjusted` is the case set back to the machine's usual state,
-    where it is.
+    where it is, by slopes that were `fitted` when it had so many bursts.
     """
 
     subject: Subject
@@ -47,9 +46,9 @@ class Progress:
     resting: bool = False
     finished: bool = False
     failure: str = ""
+    fitted: int = 0
     _gate: Gate = OPEN
     _judged: int = 0
-    _fitted: int = 0
 
     @property
     def warm(self) -> bool:
@@ -61,18 +60,18 @@ class Progress:
         still = all(value >= best * (1 - WARM_GAIN) for value in medians[-WARM_STILL:])
         return still or len(medians) >= WARM_BURSTS
 
-    def judge(self, machine: Machine, *, paired: bool = False, anew: bool = False) -> None:
+    def judge(self, machine: Machine, *, paired: bool = False, refit: bool = True) -> None:
         """Take the medians of new rounds, or of all where the gate has changed.
 
-        Slopes are fitted now and then, or `anew`.
+        Slopes are fitted anew where asked.
         """
         if machine.gate != self._gate:
             self.rounds, self.paired = {}, {}
-            self._gate, self._judged, self._fitted = machine.gate, 0, 0
+            self._gate, self._judged, self.fitted = machine.gate, 0, 0
         fresh = self.bursts[self._judged :]
         if machine.usual is None:
             self.rounds = {**self.rounds, **samples.round_medians(fresh, machine.gate)}
-        elif anew or len(self.bursts) >= REFIT * self._fitted:
+        elif refit or not self.fitted:
             self._adjust(machine)
         if paired:
             medians = samples.round_medians(fresh, machine.gate, paired=True)
@@ -83,4 +82,4 @@ class Progress:
         subject = self.subject
         self.adjusted = machine.adjust(subject.key, subject.sha256, self.bursts)
         self.rounds = self.adjusted.rounds if self.adjusted else {}
-        self._fitted = len(self.bursts)
+        self.fitted = len(self.bursts)

@@ -23,6 +23,7 @@ from benchbox.sampling.session import Ask, Session, Timed, asleep_s
 CHUNK_S = 0.5  # rounds are asked for in chunks this long, so that the parent sleeps in between
 MAX_CALLS = 50_000  # in a burst; of so many the agent times some
 WARM_S = 0.02
+REFIT = 1.3, 2.0  # times the bursts of the last fit of a case's slopes, until the next one
 SLOW_S = 0.5  # calls longer than this come one to a burst
 # Calls before each burst that the agent makes to settle a case, about; fewer of long ones.
 SETTLING, SETTLE_S = 3, 0.025
@@ -166,7 +167,7 @@ class Sampler:
         setting: Mapping[str, str] = {}
         for timed, label in zip(self._time(session, asks), labels, strict=True):
             case = self.cases[timed.graph]
-            setting = timed.data.get("setting", {})
+            setting = timed.samples.setting if timed.samples else {}
             if timed.error and not case.finished:
                 self.fail(timed.graph, timed.error)
                 yield case
@@ -203,10 +204,16 @@ class Sampler:
 
     def judge(self, case: Progress, *, anew: bool = False) -> None:
         """Take in the new bursts of a case, its ratio to the reference too."""
-        case.judge(self.machine, paired=self.plan.margin is not None, anew=anew)
+        is_due = anew or len(case.bursts) >= case.fitted * self._refit(case)
+        case.judge(self.machine, paired=self.plan.margin is not None, refit=is_due)
         reference = self.cases.get(case.subject.reference, case)
         if case.adjusted and reference.adjusted and reference is not case:
             self.machine.compare(case.subject.key, case.adjusted, reference.adjusted)
+
+    def _refit(self, case: Progress) -> float:
+        """Times the bursts of the last fit until the next: half-widths fall as their root does."""
+        found = self.width(case, self.stage)
+        return min(REFIT[1], max(REFIT[0], (found[0] / found[1]) ** 2)) if found else REFIT[0]
 
     def _bursts(self, members: Sequence[Progress], left_s: float) -> list[tuple[Ask, Kind]]:
         """The bursts of one round, which is to fit the time that is left."""
@@ -219,9 +226,10 @@ class Sampler:
     def _affordable(self, members: Sequence[Progress], left_s: float) -> list[int]:
         """Each case's calls in the next round: fewer where time is short for the rounds."""
         calls = [self._calls(case, self.plan.burst_s, self.plan.min_calls) for case in members]
-        first = self._stage_session or 0
-        fewest = min(len({b.round for b in case.bursts if b.session >= first}) for case in members)
-        rounds = max(1, self.plan.rounds_each - fewest)
+        first, each = self._stage_session or 0, self.plan.rounds_each
+        newest = (case.bursts[-2 * each :] for case in members)  # two of a round at most
+        fewest = min(len({b.round for b in bursts if b.session >= first}) for bursts in newest)
+        rounds = max(1, each - fewest)
         bursts = 1 if self.plan.margin is None else 2  # of each case, as a mirrored round has them
         expected_s = sum(
             case.latency_s * count + bursts * _settling_s(case.latency_s)

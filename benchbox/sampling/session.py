@@ -2,7 +2,7 @@
 
 from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate
 from typing import Any, Protocol
@@ -11,7 +11,6 @@ from pydantic import TypeAdapter
 
 from benchbox.analysis.samples import Burst
 
-UNREAD, UNREAD_S = 0.6, 0.3  # of what bursts are expected to take; the machine may be faster now
 UNREAD_CALLS = 1500  # of up to 40 bytes each
 # Graph, calls, whether the stream probe is wanted, seconds between calls that come at a rate.
 Ask = tuple[str, int] | tuple[str, int, bool] | tuple[str, int, bool, float]
@@ -22,34 +21,37 @@ def asleep_s(ask: Ask) -> float:
     return ask[1] * ask[3] if len(ask) > 3 else 0.0
 
 
-def unread(bursts: Sequence[Ask], expected_s: Sequence[float]) -> int:
-    """How many bursts may be over before the reply to the first is read.
+def unread(bursts: Sequence[Ask]) -> int:
+    """How many bursts may be over before the reply to the first is read, one at least.
 
     Read one by one, replies cost several times the processor time, on the machine that is timed.
-    But they are to fit a pipe, and to be read once all are there, even if they come early.
+    But they are to fit a pipe.
     """
-    calls, ends_s = accumulate(ask[1] for ask in bursts), list(accumulate(expected_s))
-    return min(
-        bisect(list(calls), UNREAD_CALLS), bisect(ends_s, min(UNREAD_S, UNREAD * ends_s[-1]))
-    )
+    return max(1, bisect(list(accumulate(ask[1] for ask in bursts)), UNREAD_CALLS))
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Reply to one burst: its samples, as `analysis.samples.Burst` has them, or an error."""
+    """Reply to one burst: its samples, whatever its session and round, or an error."""
 
     graph: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    samples: Burst | None = None
     error: str | None = None
 
     @property
     def latencies_ns(self) -> Sequence[int]:
         """The latency of each call."""
-        return tuple(self.data.get("latencies_ns", ()))
+        return self.samples.latencies_ns if self.samples else ()
 
-    def burst(self, **where: object) -> Burst:
-        """The samples as a burst, with its `session`, `round` and, if not ordinary, its `kind`."""
-        return _adapter().validate_python({**self.data, **where})
+    def burst(self, **where: Any) -> Burst:  # noqa: ANN401 - fields of a burst
+        """The samples with their `session`, `round` and, if not ordinary, their `kind`."""
+        assert self.samples is not None, "no error"
+        return replace(self.samples, **where)
+
+
+def samples(said: Mapping[str, object]) -> Burst:
+    """The samples that an agent tells, by names; raises ValidationError."""
+    return _adapter().validate_python({**said, "session": 0, "round": 0})
 
 
 class Session(Protocol):

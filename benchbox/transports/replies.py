@@ -10,7 +10,7 @@ from benchbox.analysis.quantities import wrong_field
 from benchbox.analysis.samples import Burst
 from benchbox.devices.host_schema import ReplyPart, wrong
 from benchbox.lines import one_line
-from benchbox.sampling.session import Timed
+from benchbox.sampling.session import Timed, samples
 from benchbox.transports import reply_schema
 from benchbox.transports.channel import ChannelClosed
 
@@ -89,14 +89,13 @@ def burst(said: object, graph: str, calls: int) -> Timed:
         raise lacking("burst")
     if said.get("error"):
         return Timed(graph, error=field(said, "error", str))
-    timed = Timed(graph, {name: part for name, part in said.items() if name in OF_AN_AGENT})
     try:
-        timed.burst(session=0, round=0)
+        found = samples({name: part for name, part in said.items() if name in OF_AN_AGENT})
     except ValidationError as error:
         raise lacking(wrong_field(error)) from None
-    if len(timed.latencies_ns) > calls:
+    if len(found.latencies_ns) > calls:
         raise lacking("latencies_ns")
-    return timed
+    return Timed(graph, found)
 
 
 def lacking(name: str) -> ChannelClosed:

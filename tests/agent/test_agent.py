@@ -18,7 +18,7 @@ from benchbox.agent.host import machine
 from benchbox.agent.ort import ceilings, inputs, matmul_graph, session
 from benchbox.agent.ort.runtime import OnnxRuntime
 from benchbox.devices import CPU_PROVIDER
-from benchbox.sampling.session import Timed
+from benchbox.sampling.session import samples
 from benchbox.transports import reply_schema
 from benchbox.transports.board import zipapp
 from benchbox.transports.channel import ProcessChannel
@@ -120,7 +120,7 @@ def check_samples(burst: Mapping[str, Any], probe: str, *, pool: bool) -> None:
     assert burst["probed_ns"] > 0
     assert (burst["probe"], burst["pool"]) == (probe, pool)
     assert all(isinstance(value, (int, float)) for value in burst["seen"].values())
-    assert Timed("g", burst).burst(session=0, round=0).marks
+    assert samples(burst).marks
 
 
 def test_bursts_come_in_order_despite_a_failing_one(greeted: Client, write_onnx: WriteOnnx) -> None:

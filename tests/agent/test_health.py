@@ -27,7 +27,7 @@ from benchbox.runner.assembly import assemble
 from benchbox.runner.request import Clock, Prepared
 from benchbox.sampling import sampler
 from benchbox.sampling.plan import Plan
-from benchbox.sampling.session import Ask, Timed
+from benchbox.sampling.session import Ask, Timed, samples
 from benchbox.specs import Case, Selection
 from benchbox.transports import Agent
 from tests.board.files import plant
@@ -215,9 +215,10 @@ class Steady(Agent):
         for timed in super().time(bursts, expected_s):
             self.bursts += 1
             latencies = [1_000_000 + self.bursts * 7 % 11 * 100] * len(timed.latencies_ns)
-            seen = {n: v for n, v in timed.data["seen"].items() if n == "throttled_bits"}
-            setting = {n: v for n, v in timed.data.items() if n == "setting"}
-            yield Timed(timed.graph, {"latencies_ns": latencies, "seen": seen, **setting})
+            burst = timed.burst()
+            seen = {n: v for n, v in burst.seen.items() if n == "throttled_bits"}
+            told = {"latencies_ns": latencies, "seen": seen, "setting": burst.setting}
+            yield Timed(timed.graph, samples(told))
 
 
 class Lab:

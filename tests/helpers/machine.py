@@ -19,7 +19,7 @@ from benchbox.agent.__main__ import AgentProgram as Program
 from benchbox.agent.timing import arrival
 from benchbox.agent.timing import burst as timing_burst
 from benchbox.devices import CPU_PROVIDER, Device
-from benchbox.sampling.session import Ask, Timed
+from benchbox.sampling.session import Ask, Timed, samples
 from benchbox.transports import Agent
 from benchbox.transports.client import Loaded
 from tests.helpers.agents import open_local
@@ -148,7 +148,8 @@ class SimulatedMachine:
         """Reply as an agent does."""
         for (graph, *how), _ in zip(bursts, expected_s, strict=True):
             burst = self.burst(graph, *how)
-            yield Timed(graph, burst, burst.get("error"))
+            error = burst.get("error")
+            yield Timed(graph, None if error else samples(burst), error)
 
     def burst(self, graph: str, *how: Any) -> dict[str, Any]:
         with (
@@ -180,7 +181,7 @@ class Calm(Agent):
             usual = self.usual_ns.setdefault(self._graphs[timed.graph].digest(), min(latencies))
             self._bursts = getattr(self, "_bursts", 0) + 1
             off = (self._bursts * 7 % 11 - 5) * usual // 1000  # so that no interval is a point
-            yield Timed(timed.graph, {"latencies_ns": [usual + off] * len(latencies)}, timed.error)
+            yield Timed(timed.graph, samples({"latencies_ns": [usual + off] * len(latencies)}))
 
 
 def open_calm(device: Device) -> Agent:

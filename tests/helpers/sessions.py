@@ -11,7 +11,7 @@ from benchbox.errors import AgentError
 from benchbox.sampling.plan import Plan
 from benchbox.sampling.progress import Subject
 from benchbox.sampling.sampler import Sampler
-from benchbox.sampling.session import Ask, Timed
+from benchbox.sampling.session import Ask, Timed, samples
 
 Model = Callable[[float], float]  # seconds since the start -> latency in seconds
 NS = 1_000_000_000
@@ -78,7 +78,7 @@ class FakeSession:
             if self.now >= self.fails_at:
                 raise AgentError("gone")
             try:
-                timed = Timed(ask[0], self.burst(ask))
+                timed = Timed(ask[0], samples(self.burst(ask)))
             except ValueError as error:
                 timed = Timed(ask[0], error=str(error))
             yield timed

@@ -11,7 +11,7 @@ from benchbox.insight.blame import blames
 from benchbox.insight.check import Check, objection
 from benchbox.insight.parts import Explained
 from benchbox.runner import mirrored
-from benchbox.sampling.session import Ask, Timed
+from benchbox.sampling.session import Ask, Timed, samples
 from tests.insight.test_parts import blocked, conv, explained, node
 
 
@@ -96,8 +96,8 @@ class Drifting:
         for graph, calls, *_ in bursts:
             self.order += graph
             self.now *= 1.05
-            taken = int(1e7 * self.now * {"A": 1.0, "B": 0.8}[graph])
-            yield Timed(graph, {"latencies_ns": [taken] * calls}, self.error)
+            taken = int(1e6 * self.now * {"A": 1.0, "B": 0.8}[graph])
+            yield Timed(graph, samples({"latencies_ns": [taken] * calls}), self.error)
 
 
 def test_a_drift_is_the_same_for_both_of_mirrored_rounds() -> None:

@@ -18,7 +18,7 @@ from benchbox.export import Graph
 from benchbox.runner import Request, loader, several_devices
 from benchbox.runner.several_devices import Ends
 from benchbox.sampling import sampler
-from benchbox.sampling.session import Ask, Timed
+from benchbox.sampling.session import Ask, Timed, samples
 from benchbox.specs import Case, Selection
 from tests.helpers.machine import HELLO
 from tests.helpers.runs import (
@@ -55,7 +55,7 @@ class Steady(SimulatedAgent):
             if self.timed > self.lost_at:
                 raise AgentError("it is gone")
             latency = 2_000_000 + self.timed * 7 % 11 * 1000  # so that no interval is a point
-            yield Timed(graph, {"latencies_ns": [latency] * calls})
+            yield Timed(graph, samples({"latencies_ns": [latency] * calls}))
 
 
 class Alone(Steady):
