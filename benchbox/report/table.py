@@ -82,23 +82,20 @@ def sections(groups: Sequence[str], columns: Sequence[Column]) -> Iterator[tuple
 def plain(table: Table) -> list[str]:
     """Format a table as lines without a box; no column is left out and nothing wraps."""
     columns = table.written
-    widths = [max(map(shown_width, (column.header, *column.cells))) for column in columns]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell + gap if column.text else gap + cell
-            for column, cell, gap in zip(columns, cells, _gaps(cells, widths), strict=True)
-        )
-        return "  ".join(padded).rstrip()
-
-    lines = [line([column.header for column in columns])]
-    for heading, cells in sections(table.groups, columns):
-        lines += [heading, line(cells)] if heading else [line(cells)]
+    head, *rows = ("  ".join(cells).rstrip() for cells in zip(*map(_padded, columns), strict=True))
+    lines = [head]
+    for (heading, _), row in zip(sections(table.groups, columns), rows, strict=True):
+        lines += [heading, row] if heading else [row]
     return lines
 
 
-def _gaps(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [" " * (width - shown_width(cell)) for cell, width in zip(cells, widths, strict=True)]
+def _padded(column: Column) -> list[str]:
+    """The header and the cells of a column, all of one width."""
+    cells = [column.header, *column.cells]
+    widths = [*map(shown_width, cells)]
+    widest = max(widths)
+    gaps = [" " * (widest - width) for width in widths]
+    return [c + gap if column.text else gap + c for c, gap in zip(cells, gaps, strict=True)]
 
 
 def shown_width(text: str) -> int:
