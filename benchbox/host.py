@@ -66,7 +66,7 @@ def onnxruntime_version() -> str:
 
 def sha256(path: Path) -> str:
     """The sha256 of a file's bytes; raises OSError, which says why, where it is no regular file."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -88,7 +88,7 @@ def why_no_file(path: Path) -> str:
 def is_lfs_pointer(path: Path) -> bool:
     """Whether a file only names the one that Git LFS has yet to fetch."""
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             return file.read(len(LFS)) == LFS
     except OSError:
         return False
@@ -99,7 +99,7 @@ def read_file(path: Path, most_mb: int | None = None) -> bytes:
 
     A pipe or a device would be waited for, or read for ever.
     """
-    with _opened(path, most_mb) as file:
+    with opened(path, most_mb) as file:
         data = file.read(-1 if most_mb is None else (most_mb << 20) + 1)
     if (
         most_mb is not None and len(data) > most_mb << 20
@@ -116,7 +116,8 @@ def read_json(path: Path) -> object:
         return None
 
 
-def _opened(path: Path, most_mb: int | None = None) -> BufferedReader:
+def opened(path: Path, most_mb: int | None = None) -> BufferedReader:
+    """A regular file, open to be read; raises OSError, which says why, for any other."""
     try:
         _require_regular(path, path.stat(), most_mb)
         # Not to wait, where it has become a pipe meanwhile.

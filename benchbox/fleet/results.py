@@ -26,7 +26,6 @@ from benchbox.records import (
 from benchbox.records.differences import Difference
 from benchbox.records.indexed_line import IndexedLine
 from benchbox.records.model import RECORD, STILL_TIMED
-from benchbox.records.reader import RawLine
 from benchbox.runner.context import facts, planned
 from benchbox.runner.request import Outcome, Request
 from benchbox.specs import Case
@@ -276,22 +275,16 @@ def _earlier(path: Path, *, is_paired: bool) -> tuple[Run, set[tuple[str, str]]]
 
     Of the others no sample is kept; those of a comparison go on together.
     """
-
-    def head(place: str, line: RawLine) -> _StatusLine:
-        return reader.parse(place, _StatusLine, line.text)
-
-    found, _ = reader.split(path, head)
-    context, written = found[0]
-    last = {
-        (f"{line.spec}:{line.case}", line.sha256): (line, raw)
-        for _, line, raw in written
-        if line.kind == RECORD
-    }
-    done, texts = set[tuple[str, str]](), [reader.first_line(path)]
-    for key, (line, raw) in last.items():
+    done, texts = set[tuple[str, str]](), dict[tuple[str, str], bytes]()
+    for _, line, text in reader.scan(path, _StatusLine, []):
+        if isinstance(line, Context) or line.kind != RECORD:
+            continue
+        key = (f"{line.spec}:{line.case}", line.sha256)
+        done.discard(key)  # the last one counts
+        texts.pop(key, None)
         is_unfinished = model.is_unfinished(line.status, line.reason)
         if line.status in GOOD and line.latency is not None and not is_unfinished:
             done.add(key)
         if is_unfinished or (is_paired and line.status in GOOD):
-            texts.append(raw.text)
-    return replace(records.read(path, b"\n".join(texts)), path=path, context=context), done
+            texts[key] = text
+    return records.read(path, b"".join([reader.first_line(path), *texts.values()])), done

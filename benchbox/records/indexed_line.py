@@ -1,6 +1,5 @@
 """Line of a record as far as the index has it, and the runs of a file with all such lines."""
 
-import contextlib
 import json
 import math
 import struct
@@ -14,10 +13,9 @@ from benchbox.analysis.quantities import Amount, Number, Ratio
 from benchbox.errors import RecordError
 from benchbox.records import differences, reader
 from benchbox.records.model import RECORD, STATUSES, Context, Record, Status
-from benchbox.records.reader import Head, RawLine
+from benchbox.records.reader import Head
 from benchbox.specs import COMPARE, timed_alone
 
-SAMPLES = b',"bursts":['  # ends what is read of a record, whose last field they are
 FACTS = [field.name for field in fields(Context) if field.name != "specs"]
 # The numbers of the name and of the sha256 of the graph, P50, the ends of its interval, and what
 # takes it to another state: slopes of three sentinels, their standard errors, and the usual
@@ -98,22 +96,16 @@ class Rows(NamedTuple):
 
 def read(path: Path) -> tuple[list[Rows], str]:
     """The runs of a file, each with the newest record of every case; or why it cannot be read."""
+    runs: list[tuple[Context, dict[tuple[str, str], IndexedLine]]] = []
     try:
-        runs, _ = reader.split(path, _line)
+        for _, line, _ in reader.scan(path, IndexedLine, []):
+            if isinstance(line, Context):
+                runs.append((line, {}))
+            elif line.kind == RECORD:
+                runs[-1][1][line.spec, line.case] = line
     except RecordError as error:
         return [], str(error).removeprefix(str(path))
-    newest = [
-        (context, {(s.spec, s.case): s for _, s, _ in lines if s.kind == RECORD})
-        for context, lines in runs
-    ]
-    return [_rows(context, [*lines.values()]) for context, lines in newest], ""
-
-
-def _line(place: str, line: RawLine) -> IndexedLine:
-    if head := line.before(SAMPLES):
-        with contextlib.suppress(RecordError):
-            return reader.parse(place, IndexedLine, head + b"}")
-    return reader.parse(place, IndexedLine, line.text)
+    return [_rows(context, [*lines.values()]) for context, lines in runs], ""
 
 
 def _rows(context: Context, lines: Sequence[IndexedLine]) -> Rows:

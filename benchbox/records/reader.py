@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
 
 from benchbox import host
 from benchbox.analysis.quantities import Limits, wrong_field
@@ -44,6 +44,7 @@ ADJUSTED = 4.0  # how far from all samples the machine's usual state can be
 MOST_SHOWN = 100  # characters
 DENSEST = 100  # times the size of an archived run; records take five times
 LONGEST_CONTEXT = 1 << 20  # bytes
+SAMPLES = b',"bursts":['  # begins the last field of a record as it is written
 Version = Annotated[str, Limits(pattern=r"^[\w.+-]{0,40}$")]
 
 
@@ -58,28 +59,6 @@ class Head:
 
 
 H = TypeVar("H", bound=Head)
-
-
-class RawLine(NamedTuple):
-    """A line of a file's bytes, which is copied when it is asked for: most of it are samples."""
-
-    data: bytes
-    start: int
-    end: int
-
-    @property
-    def text(self) -> bytes:
-        """The bytes of the line."""
-        return self.data[self.start : self.end]
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether nothing but white space is in it."""
-        return not (self.data[self.start : self.start + 1].strip() or self.text.strip())
-
-    def before(self, mark: bytes) -> bytes:
-        """The bytes before a mark, none where it is not in the line."""
-        return self.data[self.start : max(self.start, self.data.find(mark, self.start, self.end))]
 
 
 def latest(folder: Path, device: str, name: str | None = None) -> Path | None:
@@ -161,61 +140,79 @@ def read_all(path: Path, data: bytes | None = None) -> list[Run]:
     RecordError for a file that is not a run, is broken before its last line, has a newer major
     schema, or a record of another run.
     """
-    found, warnings = split(path, lambda place, line: parse(place, Head, line.text), data)
-    runs = []
-    for context, written in found:
-        records: dict[tuple[str, str], Record] = {}
-        profiles = []
-        for place, head, line in written:
-            if head.kind == PROFILE:
-                profiles.append(parse(place, CaseProfile, line.text))
-                continue
-            record = _record(place, line.text)
-            records.pop((record.key, record.sha256), None)  # the last one stands last
-            records[record.key, record.sha256] = record
-        runs.append(_run(path, context, records.values(), tuple(profiles)))
+    found: list[tuple[Context, dict[tuple[str, str], Record], list[CaseProfile]]] = []
+    warnings = list[str]()
+    for place, head, line in scan(path, Head, warnings, data):
+        if isinstance(head, Context):
+            found.append((head, {}, []))
+            continue
+        _, records, profiles = found[-1]
+        if head.kind == PROFILE:
+            profiles.append(parse(place, CaseProfile, line))
+            continue
+        record = _record(place, line)
+        records.pop((record.key, record.sha256), None)  # the last one stands last
+        records[record.key, record.sha256] = record
+    runs = [_run(path, context, own.values(), profiles) for context, own, profiles in found]
     return [*runs[:-1], replace(runs[-1], warnings=warnings)]
 
 
-def split(
-    path: Path, head_of: Callable[[str, RawLine], H], data: bytes | None = None
-) -> tuple[list[tuple[Context, list[tuple[str, H, RawLine]]]], list[str]]:
-    """The runs of a file, each with its records and profiles as place, head and line; and warnings.
+def scan(
+    path: Path, cls: type[H], warnings: list[str], data: bytes | None = None
+) -> Iterator[tuple[str, H | Context, bytes]]:
+    """Yield place, head and text of each record and profile in a file, after their context.
 
-    Raises RecordError as `read_all` does, but for what `head_of` leaves unread of a record.
+    Raises RecordError as `read_all` does, but for what the head has not of a record.
     """
-    try:
-        lines = [*_lines(contents(path) if data is None else data)]
-    except OSError as error:
-        kind = RecordError if isinstance(error, FileNotFoundError) else BrokenRecordError
-        raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
-    warnings = []
-    if not is_whole(lines[-1].text):
-        warnings.append(f"{path}: the last line is truncated and was left out")
-        lines.pop()
-    written = [(f"{path}: line {n}", line) for n, line in enumerate(lines, 1) if not line.is_blank]
-    if not written:
+    context: Context | None = None
+    for number, line in enumerate(_lines(path, data), 1):
+        place = f"{path}: line {number}"
+        if not (line.endswith(b"\n") or is_whole(line)):
+            warnings.append(f"{path}: the last line is truncated and was left out")
+        elif not line.isspace():
+            head = _head(place, cls, line)
+            if head.kind == "context":
+                context = _context(path, place, head, line)
+                yield place, context, line
+            elif context is None:
+                raise BrokenRecordError(f"{path}: not a run: its first line is no context")
+            elif head.kind in (RECORD, PROFILE):
+                _require_own(place, head, context)
+                yield place, head, line
+    if context is None:
         raise BrokenRecordError(f"{path}: not a run: it has no context line")
-    found: list[tuple[Context, list[tuple[str, H, RawLine]]]] = []
-    for place, line in written:
-        head = head_of(place, line)
-        if head.kind == "context":
-            found.append((_context(path, place, head, line.text), []))
-        elif not found:
-            raise BrokenRecordError(f"{path}: not a run: its first line is no context")
-        elif head.kind in (RECORD, PROFILE):
-            context, records = found[-1]
-            _require_own(place, head, context)
-            records.append((place, head, line))
-    return found, warnings
 
 
-def _lines(data: bytes) -> Iterator[RawLine]:
-    start = 0
-    while (end := data.find(b"\n", start)) >= 0:
-        yield RawLine(data, start, end)
-        start = end + 1
-    yield RawLine(data, start, len(data))
+def _lines(path: Path, data: bytes | None) -> Iterator[bytes]:
+    """Yield the lines of a file, or of its data; raises RecordError where it cannot be read."""
+    try:
+        with host.opened(path) if data is None else BytesIO(data) as file:
+            yield from _unpacked(file) if path.suffix == PACKED and data is None else file
+    except (OSError, EOFError, zlib.error) as error:
+        kind = RecordError if isinstance(error, FileNotFoundError) else BrokenRecordError
+        why = getattr(error, "strerror", None) or error
+        raise kind(f"{path}: cannot be read: {why}") from None
+
+
+def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of an archived file; raises OSError for one that is bound to be no run."""
+    left = DENSEST * os.fstat(file.fileno()).st_size
+    with gzip.open(file) as unpacked:
+        while line := unpacked.readline(left + 1):
+            left -= len(line)
+            if left < 0:
+                raise gzip.BadGzipFile(f"it is more than {DENSEST} times as large unpacked")
+            yield line
+
+
+def _head(place: str, cls: type[H], line: bytes) -> H:
+    """The head of a line, of a record as a rule without its samples, which are most of it."""
+    if (end := line.find(SAMPLES)) >= 0:
+        with contextlib.suppress(RecordError):
+            head = parse(place, cls, line[:end] + b"}")
+            if head.kind:
+                return head
+    return parse(place, cls, line)
 
 
 def _run(
@@ -223,7 +220,7 @@ def _run(
 ) -> Run:
     newest = {record.key: record for record in found}
     earlier = [each for each in found if each is not newest[each.key] and each.has_samples]
-    return Run(path, context, ordered(newest.values()), (), ordered(earlier), profiles)
+    return Run(path, context, ordered(newest.values()), (), ordered(earlier), tuple(profiles))
 
 
 def _require_own(place: str, head: Head, context: Context) -> None:
@@ -266,22 +263,6 @@ def first_line(path: Path) -> bytes:
         return b""
     except (OSError, EOFError, zlib.error):
         return b""
-
-
-def contents(path: Path) -> bytes:
-    """The bytes of a run's file, unpacked where it is archived; raises OSError."""
-    data = host.read_file(path)
-    if path.suffix != PACKED:
-        return data
-    most = DENSEST * len(data)
-    try:
-        with gzip.open(BytesIO(data)) as file:
-            unpacked = file.read(most + 1)
-    except (EOFError, zlib.error) as error:
-        raise gzip.BadGzipFile(str(error)) from None
-    if len(unpacked) > most:
-        raise gzip.BadGzipFile(f"it is more than {DENSEST} times as large unpacked")
-    return unpacked
 
 
 def _context(path: Path, place: str, head: Head, line: bytes) -> Context:

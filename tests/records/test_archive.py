@@ -110,7 +110,10 @@ def test_wrong_usage_is_one_line(arguments: tuple[str, ...], says: str) -> None:
         (lambda data: data[:-20], "cannot be read: Compressed file ended"),
         (lambda data: data[1:], "cannot be read: Not a gzipped file"),
         (lambda data: data[:40] + b"x" * 60 + data[100:], "cannot be read: "),
-        (lambda data: gzip.compress(data * 9_000), "more than 100 times as large unpacked"),
+        (
+            lambda data: gzip.compress(gzip.decompress(data) * 9_000),
+            "more than 100 times as large unpacked",
+        ),
         (lambda data: data[:0], "not a run: it has no context line"),
     ],
 )
