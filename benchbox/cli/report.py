@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchbox.api import parsing
 from benchbox.cli import runs
-from benchbox.cli.forms import Form, render
+from benchbox.cli.forms import PICTURES, Form, render
 from benchbox.cli.options.recorded import RunOptions
 from benchbox.cli.output import STDOUT, console, require_writable, write
 from benchbox.errors import BenchboxError, RecordError, UsageError
@@ -35,6 +35,8 @@ def report(
     if what == "list":
         runs.show_list(typed, wanted, format_, to)
         return
+    # What is merged may be shown with percentiles of another run.
+    wanted = replace(wanted, with_samples=what == "merge" or format_ in ("html", *PICTURES))
     found, failures = _found(what, typed, wanted)
     _require_case(found, failures)
     if what == "diff":
@@ -61,7 +63,7 @@ def _found(what: str, typed: Sequence[str], wanted: Wanted) -> tuple[list[Run], 
         return runs.readable(_two(typed, wanted), wanted)
     found, failures = runs.readable(typed or [None], wanted)
     if not (wanted.device or any(map(names.is_path, typed))):
-        every = [each for run in found for each in (run, *pools.others(run, wanted.results))]
+        every = [each for run in found for each in (run, *pools.others(run, wanted))]
         found = list({each.path: each for each in every}.values())
     return found, failures
 

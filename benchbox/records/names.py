@@ -19,11 +19,15 @@ DATES = (4, 6, 8, 11, 13)  # characters of a name up to its year, month, day, ho
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A selection of runs in a folder; None allows any device, or any date."""
+    """A selection of runs in a folder; None allows any device, or any date.
+
+    Without samples their records have but what tables say of these.
+    """
 
     results: Path
     device: str | None = None
     since: datetime | None = None
+    with_samples: bool = True
 
     def takes(self, path: Path) -> bool:
         """Whether a file of the folder is of that device and not older."""
@@ -64,7 +68,7 @@ def readable(
             failures.append(error)
             continue
         for choice in choices:
-            found, broken = _first_readable(choice)
+            found, broken = _first_readable(choice, wanted)
             read += found
             if not found:
                 failures.append(broken[0])
@@ -73,12 +77,12 @@ def readable(
     return read, failures, warnings
 
 
-def _first_readable(paths: Iterable[Path]) -> tuple[list[Run], list[RecordError]]:
+def _first_readable(paths: Iterable[Path], wanted: Wanted) -> tuple[list[Run], list[RecordError]]:
     """The runs of the first file that is not broken, and the errors of those before it."""
     broken = list[RecordError]()
     for path in paths:
         try:
-            return reader.read_all(path), broken
+            return reader.read_all(path, with_samples=wanted.with_samples), broken
         except RecordError as error:
             broken.append(error)
     return [], broken

@@ -4,7 +4,6 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from benchbox.analysis import between_boards
@@ -14,10 +13,12 @@ from benchbox.analysis.stats import Interval
 from benchbox.errors import RecordError
 from benchbox.records import differences, reader
 from benchbox.records.model import BoardPool, Context, Record, Run
+from benchbox.records.names import Wanted
 
 # Of a board, that decide how fast it is; the highest clock allowed is lowered by heat, too.
 SETTINGS = ("governor", "nvpmodel")
 SAME = ("name", "provider", "threads", "cpus", "channels", "seed")
+ALIKE = ("margin", "percentiles")  # of a plan
 
 
 def kind(host: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[str, str]:
@@ -47,17 +48,17 @@ def folded(runs: Sequence[Run]) -> list[Run]:
     return [own[0] if len(own) == 1 else _joined(own) for own in pools]
 
 
-def others(run: Run, results: Path) -> list[Run]:
+def others(run: Run, wanted: Wanted) -> list[Run]:
     """The runs on other boards that the command made which made this one."""
     together = run.context.plan.get("together")
     if not together:
         return []
-    folders = [path for path in results.glob("*") if path.is_dir()]
+    folders = [path for path in wanted.results.glob("*") if path.is_dir()]
     found = list[Run]()
     for path in reader.newest_first(sorted(folders), reader.named(run.context.name)):
         if path != run.path and _together(reader.first_line(path)) == together:
             with contextlib.suppress(RecordError):  # whoever names it is told
-                found.append(reader.read(path))
+                found.append(reader.read(path, with_samples=wanted.with_samples))
     return found
 
 
@@ -75,7 +76,7 @@ def _is_one(one: Context, other: Context) -> bool:
 
 def _facts(context: Context) -> list[object]:
     own = [getattr(context, name) for name in SAME]
-    planned = [context.plan.get("margin"), differences.setting(context), context.plugin]
+    planned = [*map(context.plan.get, ALIKE), differences.setting(context), context.plugin]
     return [*own, *planned, kind(context.host, context.versions)]
 
 

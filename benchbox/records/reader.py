@@ -32,6 +32,7 @@ from benchbox.records.model import (
     stem,
 )
 from benchbox.records.profile import CaseProfile
+from benchbox.records.summary import summarised
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -118,12 +119,12 @@ def name_of(stem: str) -> str:
     return stem.partition("Z-")[2].partition("~")[0]
 
 
-def read(path: Path, data: bytes | None = None) -> Run:
+def read(path: Path, data: bytes | None = None, *, with_samples: bool = True) -> Run:
     """Read a file with one run; raises RecordError for another, or one that holds several.
 
     With `data` of a file that is elsewhere, the path is what it is called.
     """
-    first, *others = read_all(path, data)
+    first, *others = read_all(path, data, with_samples=with_samples)
     if others:
         second = one_line(others[0].context.device)[:MOST_SHOWN]
         raise RecordError(
@@ -133,12 +134,12 @@ def read(path: Path, data: bytes | None = None) -> Run:
     return first
 
 
-def read_all(path: Path, data: bytes | None = None) -> list[Run]:
+def read_all(path: Path, data: bytes | None = None, *, with_samples: bool = True) -> list[Run]:
     """Read the runs of a file, each of which begins with its context line.
 
-    A truncated last line is left out and named in `warnings`, blank lines are passed over. Raises
-    RecordError for a file that is not a run, is broken before its last line, has a newer major
-    schema, or a record of another run.
+    A truncated last line is left out and named in `warnings`, blank lines are passed over. Without
+    samples records have but what tables say of these. Raises RecordError for a file that is not a
+    run, is broken before its last line, has a newer major schema, or a record of another run.
     """
     found: list[tuple[Context, dict[tuple[str, str], Record], list[CaseProfile]]] = []
     warnings = list[str]()
@@ -146,13 +147,13 @@ def read_all(path: Path, data: bytes | None = None) -> list[Run]:
         if isinstance(head, Context):
             found.append((head, {}, []))
             continue
-        _, records, profiles = found[-1]
+        context, records, profiles = found[-1]
         if head.kind == PROFILE:
             profiles.append(parse(place, CaseProfile, line))
             continue
         record = _record(place, line)
         records.pop((record.key, record.sha256), None)  # the last one stands last
-        records[record.key, record.sha256] = record
+        records[record.key, record.sha256] = record if with_samples else summarised(record, context)
     runs = [_run(path, context, own.values(), profiles) for context, own, profiles in found]
     return [*runs[:-1], replace(runs[-1], warnings=warnings)]
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchbox.analysis import disturbance_text
-from benchbox.analysis.disturbances import Tag
-from benchbox.analysis.samples import figures
 from benchbox.devices import providers
 from benchbox.records import Context, Record
 from benchbox.records.cooldown import Cooldown
+from benchbox.records.summary import summary
 from benchbox.report import quantised
 from benchbox.report.formatting import cpu_list
 from benchbox.report.text import by_text
@@ -164,9 +163,8 @@ def _changes(setting: Mapping[str, str], records: Sequence[Record]) -> Iterator[
     """Notes on settings that changed during the run."""
     changed: dict[str, dict[str, None]] = {}
     for record in records:
-        for burst in record.bursts:
-            for name, words in burst.setting.items():
-                changed.setdefault(name, {})[words] = None
+        for name, words in summary(record).settings.items():
+            changed.setdefault(name, {}).update(dict.fromkeys(words))
     for name, later in changed.items():
         first = f" from {setting[name]}" if name in setting else ""
         label = LABELS.get(name, name)
@@ -175,8 +173,9 @@ def _changes(setting: Mapping[str, str], records: Sequence[Record]) -> Iterator[
 
 def _gpu_disturbances(records: Sequence[Record]) -> Iterator[str]:
     """Notes on disturbances of a GPU during samples that count, however precise they are."""
+    found = {record.case: summary(record).shares for record in records}
     for tag in disturbance_text.LASTING:
-        shares = {record.case: _share_under(tag, record) for record in records}
+        shares = {case: of_case.get(tag, 0.0) for case, of_case in found.items()}
         worth = {
             case: share for case, share in shares.items() if share >= disturbance_text.WORTH_SAYING
         }
@@ -189,14 +188,6 @@ def _gpu_disturbances(records: Sequence[Record]) -> Iterator[str]:
             yield f"{len(worth)} of {len(shares)} cases: {text}"
         else:
             yield from by_text(list(shares), [text if case in worth else "" for case in shares])
-
-
-def _share_under(tag: Tag, record: Record) -> float:
-    """The share of bursts that bear a tag, of those with the GPU in its usual state."""
-    if not any(tag in burst.tags for burst in record.bursts):
-        return 0.0
-    kept = [b for b in figures(record.bursts) if any(b.steady(record.gate, host=False))]
-    return sum(tag in burst.tags for burst in kept) / max(1, len(kept))
 
 
 def _cooldowns(waits: Sequence[Cooldown]) -> Iterator[str]:

@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from itertools import compress
-from statistics import median
 
 from benchbox.analysis import machine
 from benchbox.analysis.latency import GOOD
-from benchbox.analysis.samples import NS
 from benchbox.records import Record, Run, SpecFacts, uncounted
+from benchbox.records.summary import summary
 from benchbox.report import (
     comparison,
     comparison_text,
@@ -272,7 +270,7 @@ def _bases(records: Sequence[Record]) -> list[str]:
     marked = [record for record in records if record.latency and record.latency.basis not in GOOD]
     of_all = [record for record in marked if record.latency and record.latency.basis == "all"]
     if of_all:
-        share = formatting.percent(max(map(_preempted, of_all)))
+        share = formatting.percent(max(summary(record).preempted for record in of_all))
         faster = f"{max(map(_faster_when_idle, of_all)):.0%}"
         idle = f"; by the others, an idle machine is at least {faster} faster"
         return [
@@ -284,19 +282,12 @@ def _bases(records: Sequence[Record]) -> list[str]:
     return []
 
 
-def _preempted(record: Record) -> float:
-    """The share of calls that were preempted or came right after one that was."""
-    calm = [each for burst in record.bursts for each in burst.undisturbed()]
-    return 1 - sum(calm) / max(1, len(calm))
-
-
 def _faster_when_idle(record: Record) -> float:
     """How much faster the calm calls were than the median of all; without any, the fastest."""
     assert record.latency is not None, "it has calls"
-    calls = ((burst.latencies_ns, burst.undisturbed()) for burst in record.bursts)
-    calm = [ns for latencies, kept in calls for ns in compress(latencies, kept)]
-    calm_s = median(calm) * NS if calm else record.latency.min_s
-    return max(0.0, record.latency.p50_s / calm_s - 1)
+    calm_s = summary(record).calm_s
+    fastest_s = record.latency.min_s if calm_s is None else calm_s
+    return max(0.0, record.latency.p50_s / fastest_s - 1)
 
 
 def _imprecise(records: Sequence[Record]) -> list[str]:

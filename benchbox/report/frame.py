@@ -144,7 +144,8 @@ def read(
     if errors not in ("raise", "warn"):
         raise UsageError(f"errors {errors!r}: choose from raise, warn")
     named = [paths] if isinstance(paths, (str, Path)) else paths
-    wanted = Wanted(Path(results or host.results_folder()).expanduser())
+    folder = Path(results or host.results_folder()).expanduser()
+    wanted = Wanted(folder, with_samples=False)
     found, failures, lines = names.readable(map(str, named), wanted)
     if failures and errors == "raise":
         raise failures[0]

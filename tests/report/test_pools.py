@@ -31,8 +31,11 @@ def timed(index: int, case: str, scale: float = 1.0) -> Record:
     return record(index, case, latency=latency, relative=RATIO, graph=graph)
 
 
-def board(number: int, *records: Record, pool: str = "ab12", **changes: Any) -> Run:
-    own = context(device=f"pi-{number}", plan={"precision": 0.01, "pool": pool}, **changes)
+def board(
+    number: int, *records: Record, pool: str = "ab12", percentiles: Any = (), **changes: Any
+) -> Run:
+    plan = {"precision": 0.01, "pool": pool, "percentiles": percentiles}
+    own = context(device=f"pi-{number}", plan=plan, **changes)
     return Run(Path(f"pi-{number}/x.jsonl"), own, records)
 
 
@@ -83,6 +86,7 @@ HOST = {"machine": "x86_64", "cpu": "C", "cpus": 2}
         {"threads": 4},
         {"pool": "cd34"},
         {"pool": ""},
+        {"percentiles": [95.0]},
     ],
 )
 def test_boards_that_differ_are_never_mixed(changes: dict[str, Any]) -> None:
