@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from benchbox.errors import UsageError
@@ -46,12 +47,12 @@ def to_csv(frame: "pd.DataFrame") -> str:
     A text that a spreadsheet could take for a formula begins with an apostrophe, and each is one
     line that a terminal may show; it is for this that pandas does not write it.
     """
-    return rows_to_csv(list(frame.columns), [[*row.values()] for row in frame_rows(frame)])
+    return rows_to_csv(list(frame.columns), _known(frame).itertuples(index=False, name=None))
 
 
-def rows_to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def rows_to_csv(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     """Write rows as CSV in the same way."""
-    return "".join(",".join(map(_csv_cell, row)) + "\n" for row in [header, *rows])
+    return "".join(",".join(map(_csv_cell, row)) + "\n" for row in chain([header], rows))
 
 
 def to_parquet(frame: "pd.DataFrame") -> bytes:
@@ -116,7 +117,11 @@ def _plain(frame: "pd.DataFrame") -> Iterator[str]:
 
 def frame_rows(frame: "pd.DataFrame") -> list[dict[Hashable, Any]]:
     """The rows of a table as Python's own values; what is not known is None."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return _known(frame).to_dict("records")
+
+
+def _known(frame: "pd.DataFrame") -> "pd.DataFrame":
+    return frame.astype(object).where(frame.notna(), None)
 
 
 def _csv_cell(value: object) -> str:

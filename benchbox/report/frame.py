@@ -164,9 +164,10 @@ def to_frame(runs: Sequence[Run]) -> "pd.DataFrame":
 
     found = [record for run in runs for record in run.records]
     arguments = _arguments(found)
-    rows = [_row(run, record, arguments) for run in runs for record in run.records]
     dtypes = COLUMNS | arguments | FURTHER
     dtypes |= dict.fromkeys(percentiles.file_columns(runs), "Float64") | ORIGIN
+    cells = (_row(run, record, arguments) for run in runs for record in run.records)
+    rows = [[*map(row.get, dtypes)] for row in cells]
     # As objects first: pandas would make floats of whole numbers beside a missing one.
     return pd.DataFrame(rows, columns=list(dtypes), dtype=object).astype(dtypes)
 
