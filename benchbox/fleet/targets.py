@@ -118,8 +118,9 @@ def of_request(
     """The target of a request, whose chunks are being made, `ready` being called at each.
 
     What a `stream` yields comes after the cases, with as much time for every four.
-    Raises DeviceError where the fleet has no such devices.
+    Raises DeviceError where the fleet has no such devices, UsageError for what cannot be sent.
     """
+    task.require_text(cases)
     text = request.device.name
     found = members.matching(text, there)
     identity, count = found[0].identity, len(cases)

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from benchbox import __version__
 from benchbox.analysis.quantities import Some, wrong_field
@@ -88,6 +89,15 @@ def bare(case: Case) -> Case:
     return replace(case, source=source, inputs=_at(case.inputs, lambda _: Path(MODEL)))
 
 
+def require_text(cases: Sequence[Case]) -> None:
+    """Raise UsageError for a name, or a value, of bytes that are no text: no task can have it."""
+    for case in cases:
+        try:
+            dump(bare(case))
+        except PydanticSerializationError:
+            raise UsageError(f"{case.key!a}: not UTF-8, which a fleet needs; rename it") from None
+
+
 def placed(task: Task, place: Any) -> tuple[list[Case], dict[str, Graph | CaseError]]:  # noqa: ANN401
     """The cases and graphs of a task with the paths of this host, which `place` has by sha256."""
     cases = [replace(each, inputs=_at(each.inputs, place)) for each in task.cases]
@@ -110,7 +120,9 @@ def _at(inputs: Sequence[TensorSpec], place: Any) -> tuple[TensorSpec, ...]:  # 
 
 def sent(graph: Graph | CaseError) -> Graph | str:
     """A graph as a task has it."""
-    return replace(graph, path=Path(MODEL)) if isinstance(graph, Graph) else str(graph)
+    if isinstance(graph, Graph):
+        return replace(graph, path=Path(MODEL))
+    return str(graph).encode(errors="backslashreplace").decode()[:4000]
 
 
 def dump(value: object) -> str:

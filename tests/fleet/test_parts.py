@@ -46,6 +46,12 @@ def test_what_a_fleet_cannot_follow_is_refused(
     assert "not with --scheduler" in done.stderr
 
 
+@pytest.mark.parametrize("priority", [1 << 64, -1 << 64])
+def test_a_priority_is_one_that_schedulers_can_read(priority: int) -> None:
+    done = invoke("run", "g2", "--scheduler", "tcp://127.0.0.1", f"--priority={priority}")
+    assert done.exit_code == 2
+
+
 def asked(tmp_path: Path) -> task.Task:
     (tmp_path / "secret.npy").write_bytes(b"x")
     values = Values(file=tmp_path / "secret.npy", sha256="cd" * 32, shape=(4, 4), dtype="float32")
@@ -96,6 +102,16 @@ def test_a_wrong_task_is_refused_by_name(
     text = json.dumps({**json.loads(task.dump(asked(tmp_path))), **changes})
     with pytest.raises(UsageError, match=says):
         task.parse_task(text)
+
+
+@pytest.mark.parametrize("where", ["name", "values"])
+def test_what_is_no_text_is_refused_before_anything_is_sent(where: str) -> None:
+    (odd,) = named("\udcff" if where == "name" else "a")
+    text = Values(text="\udcff" if where == "values" else "a")
+    odd = replace(odd, inputs=(TensorSpec("x", (1,), values=text),))
+    with pytest.raises(UsageError, match="tiny:"):
+        task.require_text([*named("b"), odd])
+    json.dumps(task.sent(CaseError("\udcff"))).encode()
 
 
 @pytest.mark.parametrize("where", ["sha256", "beside"])

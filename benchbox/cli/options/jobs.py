@@ -31,7 +31,10 @@ class FleetOptions:
         ),
     ] = None
     priority: Annotated[
-        int, typer.Option(metavar="N", help="in a fleet, over other runs (default 0)")
+        int,
+        typer.Option(
+            metavar="N", min=-1000, max=1000, help="in a fleet, over other runs (default 0)"
+        ),
     ] = 0
 
 
