@@ -57,9 +57,10 @@ def _do(against: Against, exports: Exports, options: Options) -> None:
     is_profiled = not asked.profiles or _profile(asked, ends, exports.console(), stderr)
     for outcome in outcomes:
         epilogue(stderr, outcome)
+    what = "Not all measured" if options.fleet.scheduler else "Not measured"
     for index in sorted(ends.failures) if outcomes else ():
         name = asked.requests[index].device.name or "the fleet"
-        stderr.print(f"Not measured: {name}, for the reason above", style="red")
+        stderr.print(f"{what}: {name}, for the reason above", style="red")
     judged = list[Judgement]()
     if outcomes:
         new = against.new(runs)

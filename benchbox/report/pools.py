@@ -50,7 +50,7 @@ def notes(run: Run) -> list[str]:
     if odd := [*boards.apart]:
         wider += f", ±{Z95 * boards.odd_sd:.1%} where it is of {listed(odd)}"
     if not boards.cases:
-        return [f"{wider}, by experience: no case was timed on two of them"]
+        return [f"{wider}, by experience: no case has an interval on two of them"]
     cases = f"{boards.cases} case{'' if boards.cases == 1 else 's'}"
     ratios = sorted(effect.value for effect in boards.effects.values())
     ends = " to ".join(dict.fromkeys(formatting.ratio(each) for each in (ratios[0], ratios[-1])))

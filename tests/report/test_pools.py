@@ -106,7 +106,7 @@ def test_a_case_of_two_graphs_says_nothing_of_boards() -> None:
     (run,) = folded([POOL[0], board(2, changed)])
     assert run.pool is not None
     assert run.pool.boards.effects == {}
-    assert "by experience" in tables_of([POOL[0], board(2, changed)])[0].notes[-1]
+    assert "no case has an interval on two" in tables_of([POOL[0], board(2, changed)])[0].notes[-1]
 
 
 @pytest.mark.parametrize(
