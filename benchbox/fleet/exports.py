@@ -21,6 +21,7 @@ from benchbox.specs import BlockSpec, Builder, Case
 
 NEEDED = "torch"
 MOST_BYTES = 64 << 20  # of a builder's sources
+BYTEWISE = "latin-1"  # a character for each byte: Python reads sources of any encoding
 NOBODY = (
     "torch is not installed here, and no worker of the fleet exports graphs; "
     "`benchbox worker --role export` does, where torch is"
@@ -111,7 +112,10 @@ def _by_sources(cases: Iterable[Case]) -> Iterator[Export]:
         sources = source_digest.sources(own[0].source)
         if sum(map(len, sources.values())) > MOST_BYTES:
             raise CaseError(f"{path.name}: its sources are too large to be sent to an exporter")
-        texts = {PurePosixPath(Path(k)).as_posix(): v.decode() for k, v in sources.items()}
+        texts = {
+            PurePosixPath(Path(name)).as_posix(): data.decode(BYTEWISE)
+            for name, data in sources.items()
+        }
         yield Export(bare, path.name, texts)
 
 
@@ -181,5 +185,5 @@ def _placed(sources: Mapping[str, str]) -> Path:
     folder = store.folder() / f"{digest}-sources"
     for name, text in sources.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        host.write(folder / name, text)
+        host.write(folder / name, text.encode(BYTEWISE))
     return folder

@@ -86,13 +86,15 @@ def test_a_builder_in_a_file_travels_with_what_it_imports(
     exporter: Exporter, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text("import beside\n")
-    (tmp_path / "beside.py").write_text("x = 1\n")
+    other = "# -*- coding: latin-1 -*-\nx = 'é'\n".encode("latin-1")
+    (tmp_path / "beside.py").write_bytes(other)
     source = Builder("mine.py:build", tmp_path / "mine.py")
     found = prepared(exporter, built(source, "a"))["tiny:a"]
     assert isinstance(found, Graph)
     assert found.path.read_text() == "aimport beside\n"
     (folder,) = (exporter.cache / "fleet").glob("*-sources")
     assert {path.name for path in folder.iterdir()} == {"mine.py", "beside.py"}
+    assert (folder / "beside.py").read_bytes() == other
 
 
 def test_what_cannot_travel_is_named(exporter: Exporter, tmp_path: Path) -> None:
