@@ -161,7 +161,7 @@ class Burst:
             top_gpu_mhz=top_gpu_mhz,
             unheld=self.unheld > 0,
         )
-        return replace(self, tags=found)
+        return self if found == self.tags else replace(self, tags=found)
 
 
 def _in_order(marks: Marks, calls: int) -> bool:

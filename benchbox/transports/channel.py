@@ -120,7 +120,7 @@ class ProcessChannel:
                 raise Timeout
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
-        if line.count(b",") + line.count(b"[") + 4 * line.count(b"{") > MOST_PARTS:
+        if 4 * len(line) > MOST_PARTS < line.count(b",") + line.count(b"[") + 4 * line.count(b"{"):
             raise ChannelClosed(f"it wrote a line of more than {MOST_PARTS} parts")
         try:
             message = json.loads(line)
