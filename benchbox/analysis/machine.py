@@ -27,6 +27,7 @@ WORTH = 0.03
 # What is usual stays until it is so far from the middle of the last runs, as a usual graph would
 # feel it: it does not wander, and one bad minute neither becomes it nor stays it.
 STALE = 0.05
+FRESH = 1.05  # times the readings of the last update of what is usual, until the next one
 RECENT = 5  # runs that tell what is usual, and what the processes of the next differ by
 CENTERS = 8  # runs of a graph that are kept
 # Slopes change with the neighbours' kind of work: what is known of one is never surer than this.
@@ -64,6 +65,7 @@ class Machine:
     def __init__(self, known: Known | None = None, *, adjusts: bool = False) -> None:
         self.known = known or Known()
         self.adjusts = adjusts
+        self._added = self._updated = 0  # readings, and those of the last update
         self._readings = Readings(self.known.bases)
         self._levels = MemoryLevels()
         self.usual: Usual | None = None  # what cases are set back to, once there are readings
@@ -106,11 +108,18 @@ class Machine:
 
     def add(self, burst: Burst) -> None:
         """Add the readings of a burst."""
+        self._added += len(burst.marks)
         self._readings.add(burst.probe, burst.marks, burst.stream_ns, burst.host_marks)
         self._levels.add(burst)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there are enough new readings for an update to tell something new."""
+        return self._added >= FRESH * self._updated
+
     def update(self) -> bool:
         """Find the usual states anew; return whether the gate has moved."""
+        self._updated = self._added
         has_moved = self._readings.update()
         if self.adjusts and (state := self.gate.compute):
             self._find_usual(state.centre_ns)

@@ -192,7 +192,7 @@ class Sampler:
             ]
 
     def _judge(self) -> None:
-        has_moved = self.machine.update()
+        has_moved = self.machine.is_due and self.machine.update()
         for case in self.cases.values():
             self.judge(case)
             if (
