@@ -20,7 +20,6 @@ from benchbox.records.profile import CaseProfile
 from benchbox.records.reader import NO_DATE, dated, is_whole
 
 ELSEWHERE = "choose another folder with --results"
-PLAIN = frozenset((int, float, str, type(None)))  # what JSON has as it is: most are samples
 
 
 class Writer:
@@ -36,7 +35,7 @@ class Writer:
 
     def append_profile(self, profile: CaseProfile) -> None:
         """Write the profile of a case, likewise."""
-        self._write({"kind": PROFILE, "run": self._context.run, **_plain(profile)})
+        self._write({"kind": PROFILE, "run": self._context.run, **_parts(profile)})
 
     def write_context(self) -> None:
         """Write the first line."""
@@ -80,7 +79,7 @@ def compact(path: Path, context: Context) -> None:
     """
     with contextlib.suppress(OSError, ValueError):
         first, *lines = map(json.loads, filter(bytes.strip, host.read_file(path).splitlines()))
-        kept = {**first, **_context_line(context)}
+        kept = {**first, **json.loads(_text(_context_line(context)))}
         before = {spec["name"]: spec for spec in first["specs"]}
         kept["specs"] = [
             _unknown(before.get(spec["name"], {}), SpecFacts) | spec for spec in kept["specs"]
@@ -120,11 +119,11 @@ def _unknown(line: Mapping[str, Any], cls: type) -> dict[str, Any]:
 
 
 def _context_line(context: Context) -> dict[str, object]:
-    return {"kind": "context", "schema": context.schema, **_plain(context)}
+    return {"kind": "context", "schema": context.schema, **_parts(context)}
 
 
 def _record_line(context: Context, record: Record) -> dict[str, object]:
-    return {"kind": RECORD, "run": context.run, **_plain(record)}
+    return {"kind": RECORD, "run": context.run, **_parts(record)}
 
 
 def text(run: Run) -> str:
@@ -134,7 +133,7 @@ def text(run: Run) -> str:
 
 
 def _text(line: Mapping[str, object]) -> str:
-    return json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n"
+    return json.dumps(line, separators=(",", ":"), allow_nan=False, default=_parts) + "\n"
 
 
 def now() -> str:
@@ -253,15 +252,9 @@ def _defaults(kind: type) -> list[tuple[str, object]]:
     ]
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON is whatever the dataclasses hold
-    """Convert dataclasses to dicts, all the way down, without fields at their default."""
-    if type(value) in PLAIN:
-        return value
-    if hasattr(value, "__dataclass_fields__"):
-        pairs = ((name, getattr(value, name), usual) for name, usual in _defaults(type(value)))  # type: ignore[arg-type]  # a class is hashable
-        return {name: _plain(v) for name, v, usual in pairs if v != usual}
+def _parts(value: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON has no word for
+    """A mapping as a dict, and so a dataclass without fields at their default."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return value if PLAIN.issuperset(map(type, value)) else list(map(_plain, value))
-    return value
+        return dict(value)
+    usual = _defaults(type(value))  # type: ignore[arg-type]  # a class is hashable
+    return {name: part for name, at in usual if (part := getattr(value, name)) != at}
