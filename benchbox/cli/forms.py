@@ -1,5 +1,6 @@
 """Forms of a report: its format, by an option or a file's ending, and what is written then."""
 
+import importlib.util
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,8 @@ class Form:
             if option in self.typed and found not in formats:
                 name = f"--{option.replace('_', '-')}"
                 raise UsageError(f"{name}: it needs --format {_either(formats)}, or such a file")
+        if found == "parquet" and importlib.util.find_spec("pyarrow") is None:
+            raise UsageError("Parquet is written by pyarrow: pip install pyarrow")
         if found == "table" and self.output not in (None, STDOUT):
             raise UsageError(f"--output {self.output}: it needs --format {_either(known)}")
 

@@ -1,13 +1,11 @@
 """Files of a run: CSV and JSON of the data frame, Markdown of the printed tables and of it."""
 
-import importlib.util
 import json
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from benchbox.errors import UsageError
 from benchbox.lines import one_line, visible
 from benchbox.records import Run
 from benchbox.report import latex, notebook
@@ -56,9 +54,7 @@ def rows_to_csv(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def to_parquet(frame: "pd.DataFrame") -> bytes:
-    """The table as Parquet, for data frames of any program; raises UsageError without pyarrow."""
-    if importlib.util.find_spec("pyarrow") is None:
-        raise UsageError("Parquet is written by pyarrow: pip install pyarrow")
+    """The table as Parquet, for data frames of any program."""
     data: bytes = frame.to_parquet(index=False)
     return data
 

@@ -54,8 +54,9 @@ def test_parquet_has_the_rows_and_columns_of_csv() -> None:
     assert [*table["case"]] == [*text["case"]]
 
 
-@pytest.mark.usefixtures("run")
-def test_parquet_without_pyarrow_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_pyarrow_is_one_line_before_runs_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     done = invoke("report", "-o", "t.parquet")
     assert (done.exit_code, done.stderr) == (
