@@ -1,5 +1,7 @@
 """Progress of a run on a fleet: a line for each case, device and graph."""
 
+from collections.abc import Mapping
+
 from rich.console import Console
 
 from benchbox.api.job import Job
@@ -45,14 +47,20 @@ class FleetLines:
         """Print why not all is timed."""
         self._console.print(f"Error: {error}", style="red")
 
-    def resting(self, device: str, reason: str) -> None:
-        """Print why a device rests while others do not, or that it is usual again."""
-        text = (
-            f"is not as usual: {reason}; its cases go to others that are, if any"
-            if reason
-            else "is usual again"
-        )
-        self._console.print(f"{device} {text}", style="yellow")
+    def resting(self, reasons: Mapping[str, str]) -> None:
+        """Print why a device rests, or which do."""
+        (name, why), *others = reasons.items()
+        text = f"{name} is not as usual: {why}; it gets cases only where no other is"
+        if others:
+            text = (
+                f"{name} and {len(others)} more are not as usual, as `benchbox fleet list` says; "
+                "they get cases only where no other is"
+            )
+        self._console.print(text, style="yellow")
+
+    def usual(self, device: str) -> None:
+        """Print that a device rests no more."""
+        self._console.print(f"{device} is usual again", style="yellow")
 
     def stopping(self, count: int) -> None:
         """Print what Ctrl-C waits for."""

@@ -88,7 +88,7 @@ class Condition:
                 usual[:] = [self.reading_ns]  # looks found it usual: so it is at work
             else:
                 self._rested_ns = self.reading_ns
-                self._rest(f"its sentinel takes {ratio:.2f}x as long as usual")
+                self._rest(f"its sentinel takes {ratio:.2f}x its usual time")
         return self.word
 
     def _rest(self, word: str) -> None:

@@ -6,7 +6,7 @@ fails gets nothing more; one that cannot be reached gets nothing until the next 
 
 import contextlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from benchbox.errors import DeviceError
@@ -23,8 +23,11 @@ class Told(Protocol):
     def aside(self, device: str, reason: str) -> None:
         """A device gets no more cases."""
 
-    def resting(self, device: str, reason: str) -> None:
-        """A device rests as it is not as usual; without a reason it gets cases again."""
+    def resting(self, reasons: Mapping[str, str]) -> None:
+        """Devices rest, as they are not as usual."""
+
+    def usual(self, device: str) -> None:
+        """A device that rested is as usual again."""
 
 
 class Roster:
@@ -44,13 +47,12 @@ class Roster:
         self._missed.clear()
         self._unreached = {n: s for n, s in self._unreached.items() if n in self._members}
         now = time.monotonic()
-        for member in found:
-            name = member.name
-            if member.rests and member.identity in identities:
-                self.rest(name, member.rests)
-            elif now - self._resting.get(name, now) > TOLD_S:
+        resting = {e.name: e.rests for e in found if e.rests and e.identity in identities}
+        self.rest(resting)
+        for name in self._members.keys() - resting.keys():
+            if now - self._resting.get(name, now) > TOLD_S:
                 del self._resting[name]
-                self._told.resting(name, "")
+                self._told.usual(name)
 
     def of(self, target: str, identity: str) -> list[Member]:
         """The devices of a target that are there."""
@@ -78,11 +80,11 @@ class Roster:
         now = self._members.get(member.name)
         return now is not None and now.worker == member.worker
 
-    def rest(self, name: str, reason: str) -> None:
-        """Leave a device alone that rests; others may not know that yet."""
-        if name not in self._resting:
-            self._told.resting(name, reason)
-        self._resting[name] = time.monotonic()
+    def rest(self, reasons: Mapping[str, str]) -> None:
+        """Leave devices alone that rest, for these reasons; others may not know that yet."""
+        if new := {name: each for name, each in reasons.items() if name not in self._resting}:
+            self._told.resting(new)
+        self._resting |= dict.fromkeys(reasons, time.monotonic())
 
     def reached(self, name: str) -> None:
         """Note that a device has answered."""

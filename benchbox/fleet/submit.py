@@ -85,6 +85,7 @@ class Submission:
             targets.of_request(each, cases, stream, there, hearer.exporting, ready, make)
             for each in requests
         ]
+        self._roster.look(there, {each.identity for each in self._targets})
 
     def run(self) -> Ends:
         """Have all cases timed; after Ctrl-C, those that have begun."""
@@ -270,7 +271,7 @@ class Submission:
         if not flight.has_left:
             self._roster.reached(flight.member.name)
         if flight.rests:
-            self._roster.rest(flight.member.name, flight.rests)
+            self._roster.rest({flight.member.name: flight.rests})
 
     def _take_part(self, part: SoFar) -> None:
         """Keep what a task has measured so far; where its device tells nonsense, put that aside."""

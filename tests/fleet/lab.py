@@ -135,6 +135,7 @@ class Hearer:
     ) -> None:
         self.finished_on: list[tuple[str, str]] = []
         self.put_aside: dict[str, str] = {}
+        self.rested: list[set[str]] = []
         self.act, self.stop = act, stop
 
     def exporting(self, done: int, total: int, name: str) -> None:
@@ -147,7 +148,10 @@ class Hearer:
     def aside(self, device: str, reason: str) -> None:
         self.put_aside[device] = reason
 
-    def resting(self, device: str, reason: str) -> None:
+    def resting(self, reasons: Mapping[str, str]) -> None:
+        self.rested.append({*reasons})
+
+    def usual(self, device: str) -> None:
         pass
 
     def waiting(self, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -242,20 +242,24 @@ class Told:
     def aside(self, device: str, reason: str) -> None:
         self.heard.append((device, reason))
 
-    resting = aside
+    def resting(self, reasons: Mapping[str, str]) -> None:
+        self.heard += reasons.items()
+
+    def usual(self, device: str) -> None:
+        self.aside(device, "")
 
 
 def test_a_device_rests_for_a_run_until_its_worker_tells_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    times = iter((0.0, 0.0, 1.0, roster.TOLD_S, roster.TOLD_S + 1.0))
+    times = iter((0.0, 0.0, 1.0, *[roster.TOLD_S] * 2, *[roster.TOLD_S + 1.0] * 2))
     monkeypatch.setattr(roster, "time", SimpleNamespace(monotonic=lambda: next(times)))
     told = Told()
     own = roster.Roster(told)
     hot, other = replace(member("pi-1"), rests="hot"), replace(member("pc", "two"), rests="hot")
     own.look([hot, member("pi-2"), other], {"one"})
     assert [each.name for each in own.usable("", "one")] == ["pi-2"]
-    own.rest("pi-2", "it drifts")
+    own.rest({"pi-2": "it drifts"})
     usual = [member("pi-1"), member("pi-2")]
     own.look(usual, {"one"})
     assert own.usable("", "one") == usual, "all rest"

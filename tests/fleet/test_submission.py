@@ -186,6 +186,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[float]:
     return seconds
 
 
+def test_devices_that_all_rest_are_told_of_once_and_time_what_comes(
+    lab: Lab, inside: Inside
+) -> None:
+    for each in inside.offered.values():
+        each.condition.word = "it drifts"
+    hearer = Hearer()
+    lab.run(hearer)
+    assert hearer.rested == [{*inside.offered}]
+    assert lab.timed() == lab.everything()
+
+
 @pytest.mark.parametrize("looks_usual", [False, True])
 @pytest.mark.usefixtures("clock")
 def test_a_run_ends_where_every_task_reads_otherwise(

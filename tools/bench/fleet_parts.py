@@ -12,7 +12,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -106,8 +106,11 @@ class Silent:
     def failed(self, error: BenchboxError) -> None:
         print(error, file=sys.stderr)
 
-    def resting(self, device: str, reason: str) -> None:
-        print(device, reason, file=sys.stderr)
+    def resting(self, reasons: Mapping[str, str]) -> None:
+        print(reasons, file=sys.stderr)
+
+    def usual(self, device: str) -> None:
+        print(device, "is usual again", file=sys.stderr)
 
     def stopping(self, count: int) -> None:
         pass
