@@ -1,8 +1,9 @@
 """Results of a fleet's run: the records of each device in a file of its own, as they come."""
 
+import contextlib
 import secrets
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -36,15 +37,21 @@ MOST_SHOWN = 1000  # records that are read again for a table
 
 @dataclass(slots=True)
 class DeviceFile:
-    """The file of one device's run, whose samples are on disk and nowhere else."""
+    """The file of one device's run, whose samples are on disk and nowhere else.
+
+    `statuses` are those of the cases that it has, by key and sha256 of the graph; of earlier
+    commands they are of cases with a figure alone. `begun` has what a task may go on from.
+    """
 
     writer: Writer
     context: Context
-    statuses: dict[str, str] = field(default_factory=dict)
+    statuses: dict[tuple[str, str], str] = field(default_factory=dict)
+    begun: dict[str, Record] = field(default_factory=dict)
     lost: str = ""
+    is_earlier: bool = False  # whether all of it is of earlier commands
     replaces: bool = False  # whether records of earlier lines count no more
 
-    def append(self, found: Sequence[Record]) -> None:
+    def append(self, found: Sequence[Record], *, is_comparison: bool) -> None:
         """Write records; once the file cannot be, to another in the temporary folder.
 
         Raises StorageError where that cannot be written, either.
@@ -58,8 +65,17 @@ class DeviceFile:
             self.writer.close()
             self.writer = rescued
             self.writer.append(*found)
-        self.replaces |= any(record.key in self.statuses for record in found)
-        self.statuses |= {each.key: "" if each.is_unfinished else each.status for each in found}
+        self.replaces |= self.is_earlier
+        self.is_earlier = False
+        for record in found:
+            graph = (record.key, record.sha256)
+            self.replaces |= record.key in self.begun or graph in self.statuses
+            if not record.is_unfinished:
+                self.statuses[graph] = record.status
+            if record.is_unfinished or (is_comparison and record.has_samples):
+                self.begun[record.key] = record  # of a comparison with all that it is set beside
+            else:
+                self.begun.pop(record.key, None)
 
     def outcome(self, *, interrupted: bool, is_shown: bool) -> Outcome:
         """What became of the run on this device, with records to be shown."""
@@ -79,50 +95,41 @@ class Results:
     ) -> None:
         """`member` is the device that was asked for by name, or the first of a pool.
 
-        Raises RecordError where an earlier run that is to be resumed was of other settings.
+        Raises RecordError where an earlier run that is to be resumed was of other settings, or goes
+        on elsewhere.
         """
         self._request, self._member = request, member
+        self._is_comparison = request.plan.margin is not None
         self._pool = pool = member.identity if is_pool else ""
         self._index = {case.key: index for index, case in enumerate(cases)}
         self._plan = planned(request, cases)
         if pool or not cases:  # how many of the cases a device gets is not known before
             self._plan = {**self._plan, **({"pool": pool} if pool else {}), "cases": None}
         self._specs = facts(request)
-        self._previous = self._earlier() if request.resume else {}
-        self._begun = {
-            device: {record.key: record for record in run.records}
-            for device, (run, _) in self._previous.items()
-        }
+        self._all = self._earlier() if request.resume else []
+        self.files = {file.context.device: file for file in reversed(self._all)}
         if pool:
-            before = (run.context.plan.get("together") for run, _ in self._previous.values())
+            before = (file.context.plan.get("together") for file in self._all)
             self._plan["together"] = next(filter(None, before), secrets.token_hex(8))
-        self.files: dict[str, DeviceFile] = {}
 
     def done(self) -> set[tuple[str, str]]:
-        """The cases that an earlier run on these devices has, by key and sha256 of the graph."""
-        return {each for _, statuses in self._previous.values() for each in statuses}
+        """The cases that some device has, by key and sha256 of the graph."""
+        return {each for file in self._all for each in file.statuses}
 
     def has(self, device: str, key: str, sha256: str) -> bool:
-        """Whether an earlier run on a device has a case."""
-        before = self._previous.get(device)
-        return before is not None and (key, sha256) in before[1]
+        """Whether a device has a case."""
+        file = self.files.get(device)
+        return file is not None and (key, sha256) in file.statuses
 
     def outcomes(self, *, interrupted: bool) -> list[Outcome]:
         """What became of the run on each device; of one that had nothing to add, what it has."""
-        counts = {device: len(done) for device, (_, done) in self._previous.items()}
-        counts |= {device: len(file.statuses) for device, file in self.files.items()}
-        is_shown = sum(counts.values()) <= MOST_SHOWN
-        files = self.files.values()
-        found = [file.outcome(interrupted=interrupted, is_shown=is_shown) for file in files]
-        for device, (run, _) in self._previous.items():
-            if device not in self.files:
-                own = records.read(run.path) if is_shown else run
-                found.append(Outcome(own, interrupted, ""))
-        return found
+        is_shown = sum(len(file.statuses) for file in self._all) <= MOST_SHOWN
+        return [file.outcome(interrupted=interrupted, is_shown=is_shown) for file in self._all]
 
     def has_begun(self, device: str, chunk: Chunk) -> bool:
         """Whether a device has measured some of a chunk before that was cut short."""
-        return not self._begun.get(device, {}).keys().isdisjoint(chunk.wanted)
+        file = self.files.get(device)
+        return file is not None and not file.begun.keys().isdisjoint(chunk.wanted)
 
     def unfinished(self, device: str, chunk: Chunk) -> str:
         """What a device has measured of a chunk before that was cut short, as lines of a run.
@@ -130,59 +137,49 @@ class Results:
         Rounds of several tasks are never set beside each other: where a reference goes along with
         parts of its group, it is timed anew.
         """
-        begun, cases = self._begun.get(device, {}), chunk.cases
-        if self._request.plan.margin is None and not all(case.is_reference for case in cases):
-            cases = [case for case in cases if not case.is_reference]
-        found = [begun[case.key] for case in cases if case.key in begun]
-        found = [each for each in found if each.sha256 == sha256_of(chunk.graphs[each.key])]
-        if not found:
+        file, cases = self.files.get(device), chunk.cases
+        if file is None:
             return ""
-        file = self.files.get(device)
-        context = file.context if file else self._previous[device][0].context
-        return writer.text(Run(Path(), context, found))
+        if not self._is_comparison and not all(case.is_reference for case in cases):
+            cases = [case for case in cases if not case.is_reference]
+        found = [file.begun[case.key] for case in cases if case.key in file.begun]
+        found = [each for each in found if each.sha256 == sha256_of(chunk.graphs[each.key])]
+        return writer.text(Run(Path(), file.context, found)) if found else ""
 
-    def take(self, device: str, lines: str, chunk: Chunk, *, is_part: bool = False) -> list[Record]:
-        """Keep the records of a task, or of a part of it; those that are new.
+    def read(self, device: str, lines: str, chunk: Chunk, *, is_part: bool = False) -> Run:
+        """What a task, or a part of it, returned; raises a BenchboxError for nonsense.
 
         What had no call on a device that was too slow is left out, the first time.
         """
         run = records.read(Path(f"the reply of {device}"), lines.encode())
-        self._require_asked(run, chunk)
-        if is_part:
-            found = [_unfinished(each) for each in run.records if _has_samples(each)]
-        else:
-            found = [each for each in run.records if chunk.before or not _is_untimed(each)]
-        if not found:
-            return []
-        file = self.files.get(device) or self._open(device, run.context)
-        taken = [
-            replace(record, index=self._index.get(record.key, chunk.places[record.key]))
-            for record in found
-            # What is not wanted is a reference, which this device may have timed before.
-            if record.key in chunk.wanted or file.statuses.get(record.key) not in GOOD
-        ]
-        file.append(taken)
-        self._note(device, taken)
-        return taken
-
-    def _note(self, device: str, taken: Sequence[Record]) -> None:
-        """Note what a task may go on from: in a comparison, with all that it is compared with."""
-        begun = self._begun.setdefault(device, {})
-        for record in taken:
-            is_paired = self._request.plan.margin is not None and record.has_samples
-            if record.is_unfinished or is_paired:
-                begun[record.key] = record
-            else:
-                begun.pop(record.key, None)
-
-    def _require_asked(self, run: Run, chunk: Chunk) -> None:
-        """Raise RecordError for records of what nobody asked for."""
         for record in run.records:
             graph = chunk.graphs.get(record.key)
             if graph is None or record.sha256 not in ("", sha256_of(graph)):
                 raise RecordError(f"a record of what was not asked for: {record.key!r}")
+        if is_part:
+            found = [_unfinished(each) for each in run.records if _has_samples(each)]
+        else:
+            found = [each for each in run.records if chunk.before or not _is_untimed(each)]
+        placed = [
+            replace(each, index=self._index.get(each.key, chunk.places[each.key])) for each in found
+        ]
+        return replace(run, records=placed)
+
+    def keep(self, device: str, run: Run, wanted: Collection[str]) -> None:
+        """Keep what a device returned; raises StorageError where it cannot be."""
+        if not run.records:
+            return
+        file = self._open(device, run.context)
+        taken = [
+            record
+            for record in run.records
+            # What is not wanted is a reference, which this device may have timed before.
+            if record.key in wanted or file.statuses.get((record.key, record.sha256)) not in GOOD
+        ]
+        file.append(taken, is_comparison=self._is_comparison)
 
     def _open(self, device: str, context: Context) -> DeviceFile:
+        """The file of a device; that of an earlier command only if it is as it was then."""
         own = replace(
             context,
             device=device,
@@ -191,30 +188,29 @@ class Results:
             plan={**context.plan, **self._plan},
             specs=self._specs,
         )
-        before = self._previous.get(device)
-        if before and not differences.of_samples(before[0].context, own):
-            run, statuses = before
-            file = DeviceFile(records.reopen(run), run.context, replaces=True)
-            file.statuses |= {key: "ok" for key, _ in statuses}
-        else:
-            file = _created(self._request.results, own)
-        self.files[device] = file
+        file = self.files.get(device)
+        if file is None or (file.is_earlier and differences.of_samples(file.context, own)):
+            file = self.files[device] = _created(self._request.results, own)
+            self._all.append(file)
         return file
 
-    def _earlier(self) -> Mapping[str, tuple[Run, Collection[tuple[str, str]]]]:
-        """The newest run of that name of each device of the target, with what it has."""
-        found: dict[str, tuple[Run, Collection[tuple[str, str]]]] = {}
-        results, name = self._request.results, self._request.name
-        for folder in sorted(path for path in results.glob("*") if path.is_dir()):
-            path = records.latest(results, folder.name, name)
-            if path is None or (not self._pool and folder.name != self._request.device.name):
-                continue
-            run, done = _earlier(path, is_paired=self._request.plan.margin is not None)
-            context = run.context
-            if (context.plan.get("pool") or "") == self._pool:
-                resume.require_none(path, self._differences(context))
-                found[folder.name] = run, done
+    def _earlier(self) -> list[DeviceFile]:
+        """The files of the newest run of that name on the target, locked as long as this one is."""
+        with contextlib.ExitStack() as opened:
+            found = []
+            for path in self._paths():
+                run = records.read(path, reader.first_line(path))
+                resume.require_none(path, self._differences(run.context))
+                writer = opened.enter_context(records.reopen(run))
+                statuses, begun = _kept(path, is_comparison=self._is_comparison)
+                found.append(DeviceFile(writer, run.context, statuses, begun, is_earlier=True))
+            opened.pop_all()
         return found
+
+    def _paths(self) -> list[Path]:
+        request = self._request
+        device = "*" if self._pool else request.device.name
+        return pools.newest(request.results.glob(device), request.name, self._pool)
 
     def _differences(self, before: Context) -> list[Difference]:
         """What forbids to show figures of an earlier run as those that are asked for now."""
@@ -270,21 +266,24 @@ class _StatusLine(IndexedLine):
     reason: str = ""
 
 
-def _earlier(path: Path, *, is_paired: bool) -> tuple[Run, set[tuple[str, str]]]:
-    """A run with the records that are gone on from, and the cases that it has by key and sha256.
+def _kept(
+    path: Path, *, is_comparison: bool
+) -> tuple[dict[tuple[str, str], str], dict[str, Record]]:
+    """The cases that a file has a figure of, and the records that are gone on from.
 
     Of the others no sample is kept; those of a comparison go on together.
     """
-    done, texts = set[tuple[str, str]](), dict[tuple[str, str], bytes]()
+    done, texts = dict[tuple[str, str], str](), dict[tuple[str, str], bytes]()
     for _, line, text in reader.scan(path, _StatusLine, []):
         if isinstance(line, Context) or line.kind != RECORD:
             continue
         key = (f"{line.spec}:{line.case}", line.sha256)
-        done.discard(key)  # the last one counts
+        done.pop(key, None)  # the last one counts
         texts.pop(key, None)
         is_unfinished = model.is_unfinished(line.status, line.reason)
         if line.status in GOOD and line.latency is not None and not is_unfinished:
-            done.add(key)
-        if is_unfinished or (is_paired and line.status in GOOD):
+            done[key] = line.status
+        if is_unfinished or (is_comparison and line.status in GOOD):
             texts[key] = text
-    return records.read(path, b"".join([reader.first_line(path), *texts.values()])), done
+    run = records.read(path, b"".join([reader.first_line(path), *texts.values()]))
+    return done, {record.key: record for record in run.records}

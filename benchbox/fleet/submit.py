@@ -291,21 +291,23 @@ class Submission:
 
     def _keep(self, sent: SentChunk, lines: str, *, is_part: bool = False) -> str:
         """Keep the records of a task; why its device is not to be believed, empty where it is."""
-        target, name = sent.target, sent.flight.member.name
+        results, chunk, name = sent.target.results, sent.chunk, sent.flight.member.name
         try:
-            taken = target.results.take(name, lines, sent.chunk, is_part=is_part)
-        except StorageError as error:  # whatever else is measured could not be kept either
-            self._fail(target, error)
-            return ""
+            run = results.read(name, lines, chunk, is_part=is_part)
         except Exception as error:  # whatever a device tells takes no other's cases with it
             return str(error) or type(error).__name__
+        try:
+            results.keep(name, run, chunk.wanted)
+        except StorageError as error:  # whatever else is measured could not be kept either
+            self._fail(sent.target, error)
+            return ""
         if is_part:
             return ""
-        wanted = {record.key: record for record in taken if record.key in sent.chunk.wanted}
+        wanted = {record.key: record for record in run.records if record.key in chunk.wanted}
         for record in wanted.values():
             self._hearer.finished(name, record)
-        if rest := sent.chunk.rest(wanted, name):
-            target.take_back(rest, name)
+        if rest := chunk.rest(wanted, name):
+            sent.target.take_back(rest, name)
         return ""
 
     def _drop(self, is_wanted: Callable[[SentChunk], bool]) -> list[SentChunk]:

@@ -2,8 +2,9 @@
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from benchbox.analysis import between_boards
@@ -53,18 +54,40 @@ def others(run: Run, wanted: Wanted) -> list[Run]:
     together = run.context.plan.get("together")
     if not together:
         return []
-    folders = [path for path in wanted.results.glob("*") if path.is_dir()]
     found = list[Run]()
-    for path in reader.newest_first(sorted(folders), reader.named(run.context.name)):
-        if path != run.path and _together(reader.first_line(path)) == together:
+    for path, plan in _plans(wanted.results.glob("*"), run.context.name).items():
+        if path != run.path and plan.get("together") == together:
             with contextlib.suppress(RecordError):  # whoever names it is told
                 found.append(reader.read(path, with_samples=wanted.with_samples))
     return found
 
 
-def _together(line: bytes) -> object:
+def newest(folders: Iterable[Path], name: str, pool: str) -> list[Path]:
+    """The files of the newest run of a name on a pool, the newest first; without a pool just one.
+
+    `folders` are those of devices.
+    """
+    plans = _plans(folders, name)
+    found = [path for path, plan in plans.items() if (plan.get("pool") or "") == pool]
+    return [
+        path
+        for path in found
+        if path == found[0]
+        or (pool and plans[path].get("together") == plans[found[0]].get("together"))
+    ]
+
+
+def _plans(folders: Iterable[Path], name: str) -> dict[Path, Mapping[str, Any]]:
+    """The plans of the runs of a name, the newest first."""
+    there = sorted(path for path in folders if path.is_dir())
+    paths = reader.newest_first(there, reader.named(name))
+    return {path: plan for path in paths if (plan := _plan(reader.first_line(path))) is not None}
+
+
+def _plan(line: bytes) -> Mapping[str, Any] | None:
     with contextlib.suppress(ValueError, RecursionError, TypeError, LookupError):
-        return json.loads(line)["plan"]["together"]
+        plan = json.loads(line)["plan"]
+        return plan if isinstance(plan, dict) else None
     return None
 
 

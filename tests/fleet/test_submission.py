@@ -16,6 +16,7 @@ from benchbox.fleet import chunks, roster, submit, worker
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Task
+from benchbox.records import writer
 from benchbox.specs import Case
 from tests.fleet import stand_in
 from tests.fleet.lab import Hearer, Inside, Lab, once, waited
@@ -86,6 +87,17 @@ def test_what_is_left_is_timed_by_resume(lab: Lab) -> None:
     assert lab.timed() == lab.everything()
     shown = lab.run(Hearer(), resume=True).outcomes.values()
     assert once([r.case for each in shown for r in each.run.records]) == lab.everything()
+
+
+def test_who_resumes_a_run_that_goes_on_is_refused_before_anything_is_timed(lab: Lab) -> None:
+    replace(lab, cases=lab.cases[:6]).run(Hearer())
+    begun, hearer = lab.begun(), Hearer()
+    for path in (lab.folder / "results").glob("*/*.jsonl"):
+        with writer.held(path), pytest.raises(RecordError, match=path.name):
+            lab.run(hearer, resume=True)
+    assert (hearer.put_aside, lab.begun()) == ({}, begun)
+    lab.run(hearer, resume=True)
+    assert lab.timed() == lab.everything()
 
 
 def test_what_a_device_has_begun_waits_for_it_alone(
