@@ -50,7 +50,7 @@ def there(scheduler: str) -> Sequence["Member"]:
     from benchbox.fleet.connection import Connection
 
     with closing(Connection(address)) as connection:
-        return connection.members() or ()
+        return connection.present()
 
 
 def _placeholder(name: str, members: Sequence["Member"], threads: int) -> Device:

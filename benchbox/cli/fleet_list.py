@@ -18,14 +18,10 @@ NO_DASHBOARD = "none, as bokeh is not installed there; pip install bokeh"
 def show(scheduler: str, format_: str) -> None:
     """Print the devices of a fleet."""
     engine.require()
-    address = authority.parse(scheduler)
     from benchbox.fleet.connection import Connection
 
-    with contextlib.closing(Connection(address)) as connection:
-        there = connection.members()
-        if there is None:
-            raise address.unreachable(TimeoutError())
-        found = sorted(there, key=lambda each: each.name)
+    with contextlib.closing(Connection(authority.parse(scheduler))) as connection:
+        found = sorted(connection.present(), key=lambda each: each.name)
         exporters, dashboard = connection.ask(members.services)
     if format_ == "json":
         whole = {"dashboard": dashboard, "exporters": exporters, "devices": list(map(row, found))}

@@ -69,6 +69,13 @@ class Connection:
         there, self.wrong = members.parse(found)
         return there
 
+    def present(self) -> list[Member]:
+        """The devices of the fleet; raises DeviceError where its scheduler does not answer."""
+        found = self.members()
+        if found is None:
+            raise self._address.unreachable(TimeoutError())
+        return found
+
     def submit(self, asked: Task, there: Member, priority: int) -> Any:  # noqa: ANN401
         """Submit a task to the worker of a device; return its future."""
         return self._client.submit(

@@ -80,6 +80,8 @@ class Submission:
         self._is_away = self._is_stopping = False
         self._targets: list[FleetTarget] = []
         there, ready = self._look(), partial(self._over.put, NOTHING)
+        if self._is_away:
+            raise DeviceError("the fleet's scheduler does not answer any more")
         make = partial(exports.prepare, connection) if exports.is_needed() else None
         self._targets = [
             targets.of_request(each, cases, stream, there, hearer.exporting, ready, make)

@@ -248,6 +248,14 @@ def test_a_run_without_a_fleet_ends_after_two_minutes(
     assert 0 < next(clock) - left[-1] - roster.AWAY_S < 20
 
 
+def test_a_scheduler_that_falls_silent_at_once_is_no_fleet_without_devices(
+    lab: Lab, inside: Inside
+) -> None:
+    inside.members = lambda: None  # type: ignore[method-assign]
+    with pytest.raises(DeviceError, match="does not answer"):
+        lab.run(Hearer())
+
+
 def test_a_device_that_is_there_and_cannot_be_reached_is_put_aside(
     lab: Lab, inside: Inside, clock: Iterator[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
