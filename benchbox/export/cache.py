@@ -75,10 +75,13 @@ def _weights(source: Builder) -> str:
 def settled(case: Case) -> Case:
     """The case with a copy in the cache as its .onnx file, whatever becomes of the file itself.
 
-    Raises GraphError for a file that changes meanwhile, StorageError without room in the cache.
+    Raises GraphError for a file that changes meanwhile, or that is known to be none, StorageError
+    without room in the cache.
     """
     if isinstance(case.source, Builder):
         return case
+    if case.source.fault:
+        raise GraphError(case.source.fault)
     path = case.source.path
     beside = onnx_file.external_files(path)
     size = sum((path.parent / name).stat().st_size for name in (path.name, *beside))

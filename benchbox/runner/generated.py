@@ -25,7 +25,10 @@ MOST_CHARACTERS = 200  # of a name
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A graph that a generator yields: a model, its bytes or a path; `accuracy` is in percent."""
+    """A graph that a generator yields: a model, its bytes or a path; `accuracy` is in percent.
+
+    What is no graph has the reason as its model.
+    """
 
     name: str
     model: object
@@ -48,7 +51,9 @@ class Generated:
             return onnx.load_from_string(self.model)
         if isinstance(self.model, str | Path):
             return onnx.load(str(self.model), load_external_data=False)
-        raise CaseError(f"{self.name} has no ONNX model, bytes or path of one")
+        if isinstance(self.model, CaseError):
+            raise self.model
+        raise CaseError("it has no ONNX model, bytes or path of one")
 
 
 def is_generator(name: str) -> bool:
@@ -69,23 +74,33 @@ def is_generator(name: str) -> bool:
 
 
 def items(name: str) -> Iterator[Generated]:
-    """What a generator yields; what it raises, and anything else, becomes a SpecError."""
+    """What a generator yields; what it raises becomes a SpecError.
+
+    An item that is none has the reason in place of a model, and a name of its own.
+    """
     seen: set[str] = set()
     for number, item in enumerate(_yielded(name), 1):
-        where = f"generator {name!r}: item {number}"
-        if not isinstance(item, tuple) or len(item) not in (2, 3):
-            raise SpecError(f"{where} is no {FORM}")
-        own, model, *accuracy = str(item[0]), *item[1:]
-        if not 0 < len(own) <= MOST_CHARACTERS or not own.isprintable():
-            raise SpecError(f"{where}: its name is no text of 1 to {MOST_CHARACTERS} characters")
-        if own in seen:
-            raise SpecError(f"{where}: a second graph {own!r}")
-        if not all(isinstance(each, Real | None) for each in accuracy):
-            raise SpecError(f"{where}: the accuracy of {own!r} is no number")
-        seen.add(own)
-        yield Generated(own, model, *accuracy)
+        found = _item(item, f"item {number}")
+        own = found.name
+        while found.name in seen:
+            fault = CaseError(f"a second graph {own!r}; give each a name of its own")
+            found = Generated(f"{found.name} (item {number})", fault)
+        seen.add(found.name)
+        yield found
     if not seen:
         raise SpecError(f"generator {name!r} yields nothing")
+
+
+def _item(item: object, place: str) -> Generated:
+    if not isinstance(item, tuple) or len(item) not in (2, 3):
+        return Generated(place, CaseError(f"it is no {FORM}"))
+    name, model, *accuracy = str(item[0]), *item[1:]
+    if not 0 < len(name) <= MOST_CHARACTERS or not name.isprintable():
+        fault = f"its name is no text of 1 to {MOST_CHARACTERS} characters"
+        return Generated(place, CaseError(fault))
+    if not all(isinstance(each, Real | None) for each in accuracy):
+        return Generated(name, CaseError("its accuracy is no number"))
+    return Generated(name, model, *accuracy)
 
 
 def _yielded(name: str) -> Iterator[object]:
@@ -107,12 +122,12 @@ def spec(name: str) -> BlockSpec:
     """The spec of a generator, all of whose cases are there once it is unfolded."""
     file, _, function = name.rpartition(":")
     path = Path(file).expanduser()
-    made: list[tuple[str, Path]] = []
+    made: list[tuple[str, OnnxFile]] = []
 
     def unfolded(selection: Selection) -> list[Case]:
         if not made:  # it is run once
-            made.extend((each.name, _file(name, each)) for each in items(name))
-        return [case for each in made for case in _cases(function, each, selection)]
+            made.extend((each.name, _file(each)) for each in items(name))
+        return [case for each in made for case in _cases(function, *each, selection)]
 
     return BlockSpec(function, f"{path.name}:{function}", host.sha256(path), unfolded)
 
@@ -121,27 +136,28 @@ def stream(name: str, selection: Selection) -> Iterator[Case]:
     """The cases of a generator, each once it is asked for."""
     whole = spec(name)
     for each in items(name):
-        own: Callable[[Selection], list[Case]] = partial(
-            _cases, whole.name, (each.name, _file(name, each))
-        )
+        own: Callable[[Selection], list[Case]] = partial(_cases, whole.name, each.name, _file(each))
         yield from unfold([replace(whole, unfold=own)], selection)
 
 
-def _file(name: str, item: Generated) -> Path:
+def _file(item: Generated) -> OnnxFile:
+    """The file of an item, or why it has none."""
     try:
-        return item.path()
+        return OnnxFile(item.path())
     except (CaseError, ValueError, OSError) as error:  # a model of more than 2 GiB, too
-        raise SpecError(f"generator {name!r}: {item.name!r}: {error}") from None
+        return OnnxFile(Path(), str(error))
 
 
-def _cases(spec: str, made: tuple[str, Path], selection: Selection) -> list[Case]:
-    name, path = made
+def _cases(spec: str, name: str, file: OnnxFile, selection: Selection) -> list[Case]:
+    """The cases of a file; where there is no graph, one that becomes a failed row."""
     try:
-        found: Sequence[Case] = onnx_inputs.spec(path).unfold(selection)
-    except (UsageError, OSError) as error:
-        if not isinstance(error, GraphError) or not path.is_file():
-            raise SpecError(f"{spec}: {name!r}: {error}") from None
-        # It fails again once its graph is prepared, and is a failed row then.
-        asked = tuple(selection.shapes), 1, OnnxFile(path.resolve())
+        if file.fault:
+            raise GraphError(file.fault)
+        found: Sequence[Case] = onnx_inputs.spec(file.path).unfold(selection)
+    except (GraphError, OSError) as error:
+        none = replace(file, fault=str(error))
+        asked = tuple(selection.shapes), 1, none
         found = [Case(spec, name, {}, {}, *asked, symbols=tuple(selection.dims))]
+    except UsageError as error:
+        raise SpecError(f"{spec}: {name!r}: {error}") from None
     return [replace(case, spec=spec, name=name, group=name) for case in found]

@@ -114,9 +114,10 @@ class Builder:
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """A graph that exists already."""
+    """A graph that exists already, or the `fault` for which it does not."""
 
     path: Path
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def test_what_a_generator_yields_is_sorted_with_its_front(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("search.py:wrong", "item 1 is no (name, model)"),
+        ("search.py:wrong", "it is no (name, model)"),
         ("search.py:failing", "KeyError: 'no such width'"),
     ],
 )

@@ -42,26 +42,17 @@ def variants_of(count):
 def nothing():
     yield from ()
 
-def no_tuple():
-    yield 3
-
-def no_model():
-    yield "a", 3
-
-def twice():
-    yield "a", FILE
-    yield "a", FILE
-
 def broken():
     yield "a", b"nothing"
     yield "b", FILE
     yield "c", "outside.onnx"
-
-def no_file():
-    yield "a", "no-such.onnx"
-
-def no_number():
-    yield "a", FILE, "60%"
+    yield 3
+    yield "", FILE
+    yield "f", None
+    yield "b", FILE
+    yield "h", "no-such.onnx"
+    yield "i", FILE, "60%"
+    yield "item 4", FILE
 """
 
 
@@ -106,14 +97,9 @@ def test_all_cases_are_there_once_a_spec_is_unfolded() -> None:
     [
         ("variants", "generator 'search.py:variants' fails: KeyError: 'no such width'"),
         ("nothing", "generator 'search.py:nothing' yields nothing"),
-        ("no_tuple", "item 1 is no (name, model) or (name, model, accuracy)"),
-        ("no_model", "'a': a has no ONNX model, bytes or path of one"),
-        ("twice", "item 2: a second graph 'a'"),
-        ("no_file", "no-such.onnx"),
-        ("no_number", "the accuracy of 'a' is no number"),
     ],
 )
-def test_what_is_no_graph_is_an_error_in_one_line(name: str, says: str) -> None:
+def test_a_generator_that_fails_is_an_error_in_one_line(name: str, says: str) -> None:
     with pytest.raises(SpecError, match=re.escape(says)) as raised:
         list(generated.stream(f"search.py:{name}", Selection()))
     assert "\n" not in str(raised.value)
@@ -124,10 +110,21 @@ def test_a_broken_graph_takes_no_other_with_it(folder: Path) -> None:
     (folder / "w.bin").unlink()
     cases = list(generated.stream("search.py:broken", Selection()))
     graphs = runner.prepare((), cases)
-    says = {name.split(":")[1]: str(each) for name, each in graphs.items() if name[-1] != "b"}
-    assert says["a"].startswith("graph.onnx: not an ONNX file")
-    assert says["c"] == "outside.onnx: its external data 'w.bin' is not beside it"
-    assert isinstance(graphs["broken:b"], Graph)
+    assert isinstance(graphs.pop("broken:b"), Graph)
+    says = {name.split(":")[1]: str(each) for name, each in graphs.items()}
+    assert says.pop("a").startswith("graph.onnx: not an ONNX file")
+    assert says == {
+        "c": "outside.onnx: its external data 'w.bin' is not beside it",
+        "item 4": "it is no (name, model) or (name, model, accuracy)",
+        "item 5": "its name is no text of 1 to 200 characters",
+        "f": "it has no ONNX model, bytes or path of one",
+        "b (item 7)": "a second graph 'b'; give each a name of its own",
+        "h": "no-such.onnx: cannot be read: No such file or directory",
+        "i": "its accuracy is no number",
+        "item 4 (item 10)": "a second graph 'item 4'; give each a name of its own",
+    }
+    here = generated.spec("search.py:broken").cases(Selection())
+    assert [case.key for case in here] == [case.key for case in cases]
 
 
 def job_of(*names: str, **options: Any) -> Job:
