@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain, count, repeat
-from typing import TypeVar
+from itertools import chain, count
+from typing import Generic, TypeVar
 
 from benchbox.errors import CaseError
 from benchbox.export import Graph
@@ -20,11 +20,12 @@ T = TypeVar("T")
 MOST_CASES = 8  # of a task that need not be together
 STREAMED = 4  # of a task where nobody knows how many there will be, so that all end soon
 TASKS_EACH = 2  # of a device at least are left, so that all end at about the same time
-AHEAD = 64  # chunks that are ready before they are asked for
-BATCHES = 64, 512  # cases whose graphs are made at once: the first, and most
+AHEAD = 64  # chunks that are ready before they are asked for; parts that are read before those
+BATCHES = 16, 128  # cases whose graphs are made at once: at first, and at most
 
 making = threading.Lock()  # what several targets time is made once
 
+Part = Sequence[Case]  # what one device times in one task
 Made = Mapping[str, Graph | CaseError]
 Make = Callable[[Sequence[BlockSpec], Sequence[Case], Progress], Made]
 
@@ -90,11 +91,6 @@ def groups(cases: Sequence[Case], devices: int, *, is_comparison: bool) -> list[
     return parts
 
 
-def streamed(cases: Iterator[Case]) -> Iterator[list[Case]]:
-    """Yield cases that are compared with none in parts, as they come."""
-    yield from _packed(cases, repeat(STREAMED), lambda _: 1)
-
-
 def _shared(cases: Sequence[Case], devices: int, least: int) -> list[list[Case]]:
     """Cases in parts that get smaller to the end."""
     parts, at = list[list[Case]](), 0
@@ -107,27 +103,29 @@ def _shared(cases: Sequence[Case], devices: int, least: int) -> list[list[Case]]
 
 def prepared(
     request: Request,
-    parts: Iterable[Sequence[Case]],
+    batches: Iterable[Sequence[Part]],
     done: Collection[tuple[str, str]],
     progress: Progress,
     make: Make | None = None,
-    made: Callable[[Sequence[Case], Made], None] | None = None,
+    made: Callable[[Part, Made, Mapping[str, int]], None] | None = None,
+    least: int = 1,
 ) -> Iterator[Chunk]:
-    """Yield the parts with their graphs, without what is `done` by key and sha256.
+    """Yield parts with their graphs and `least` cases each, without what is `done`.
 
-    Graphs are prepared here, or as `make` does; `made` hears of those of each batch.
+    That is by key and sha256. Graphs are prepared here, or as `make` does; `made` hears of those of
+    each part, and of the places of its cases.
     """
     seen: dict[str, int] = {}
-    for batch in _batches(parts):
+    for batch in batches:
         members = list({case.key: case for part in batch for case in part}.values())
         with making:
             graphs = (make or prepare)(request.specs, members, progress)
-        if made is not None:
-            made(members, graphs)
-        for part in batch:
+        for part in _joined(batch, least):
             wanted = {case.key for case in part} - seen.keys()
             wanted -= {key for key in wanted if (key, sha256_of(graphs[key])) in done}
             places = {case.key: seen.setdefault(case.key, len(seen)) for case in part}
+            if made is not None:
+                made(part, graphs, places)
             if not wanted:
                 continue
             needed = wanted | {reference_key(case) for case in part if case.key in wanted}
@@ -137,67 +135,92 @@ def prepared(
             yield Chunk(cases, {case.key: graphs[case.key] for case in cases}, wanted, places)
 
 
-class Preparation:
-    """Chunks that a thread makes ahead of those that are taken; `ready` is called at each."""
+def _joined(parts: Sequence[Part], least: int) -> Iterator[Part]:
+    """Yield parts joined to `least` cases each, as far as they go."""
+    joined: list[Case] = []
+    for part in parts:
+        joined += part
+        if len(joined) >= least:
+            yield joined
+            joined = []
+    if joined:
+        yield joined
 
-    def __init__(self, chunks: Iterator[Chunk], ready: Callable[[], None]) -> None:
-        self._chunks, self._ready = chunks, ready
-        self._ahead: queue.Queue[Chunk] = queue.Queue(AHEAD)
-        self.is_over = False  # whether all are made
+
+class Ahead(Generic[T]):
+    """Items that a thread takes ahead of whoever takes them here; `ready` is called at each."""
+
+    def __init__(self, items: Iterable[T], ready: Callable[[], None]) -> None:
+        self._items, self._ready = items, ready
+        self._queue: queue.Queue[T] = queue.Queue(AHEAD)
+        self.is_over = False  # whether all are taken
         self.error: BaseException | None = None
         # A daemon: Ctrl-C waits for no export.
         threading.Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:
         try:
-            for chunk in self._chunks:
-                self._ahead.put(chunk)
+            for item in self._items:
+                self._queue.put(item)
                 self._ready()
-        except BaseException as error:  # it is raised where chunks are taken
+        except BaseException as error:  # it is raised where items are taken
             self.error = error
         self.is_over = True
         self._ready()
 
-    def next(self) -> Chunk | None:
-        """The next chunk, None where none is ready."""
+    def next(self) -> T | None:
+        """The next item, None where none is ready."""
         with suppress(queue.Empty):
-            return self._ahead.get_nowait()
+            return self._queue.get_nowait()
         return None
 
     @property
     def count(self) -> int:
         """How many are ready."""
-        return self._ahead.qsize()
+        return self._queue.qsize()
 
     @property
     def is_done(self) -> bool:
-        """Whether no chunk is left, nor will be."""
+        """Whether no item is left, nor will be."""
         return self.is_over and not self.count
 
 
-def _batches(parts: Iterable[Sequence[Case]]) -> Iterator[list[Sequence[Case]]]:
-    """Batches of parts: small at first, so that devices need not wait; then ever larger."""
-    first, most = BATCHES
-    return _packed(parts, (min(most, first << n) for n in count()), len)
+class Preparation(Ahead[Chunk]):
+    """Chunks that are made of parts as these come; `chunks` yields those of batches of parts."""
 
+    def __init__(
+        self,
+        parts: Iterable[Part],
+        chunks: Callable[[Iterator[Sequence[Part]]], Iterator[Chunk]],
+        ready: Callable[[], None],
+    ) -> None:
+        self._changed = threading.Event()
+        self._parts = Ahead(parts, self._changed.set)
+        super().__init__(chunks(self._batches()), ready)
 
-def _packed(
-    items: Iterable[T], sizes: Iterator[int], size: Callable[[T], int]
-) -> Iterator[list[T]]:
-    """Yield items in packs of these sizes at least; what comes before an error is not lost."""
-    pack, failure, wanted = list[T](), None, next(sizes)
-    try:
-        for item in items:
-            pack.append(item)
-            if sum(map(size, pack)) >= wanted:
-                yield pack
-                pack, wanted = [], next(sizes)
-    except Exception as error:  # it is raised once those before it are taken
-        failure = error
-    if pack:
-        yield pack
-    if failure is not None:
-        raise failure
+    def next(self) -> Chunk | None:
+        """The next chunk, None where none is ready."""
+        found = super().next()
+        self._changed.set()
+        return found
+
+    def _batches(self) -> Iterator[Sequence[Part]]:
+        """Yield batches of parts, ever larger ones; where no chunk is ready, what is there."""
+        first, most = BATCHES
+        batch: list[Part] = []
+        sizes = (min(most, first << n) for n in count())
+        size = next(sizes)
+        while batch or not self._parts.is_done:
+            self._changed.clear()
+            while (is_small := sum(map(len, batch)) < size) and (part := self._parts.next()):
+                batch.append(part)
+            if batch and not (is_small and self.count and not self._parts.is_done):
+                yield batch
+                batch, size = [], next(sizes)
+            else:
+                self._changed.wait()
+        if self._parts.error is not None:
+            raise self._parts.error
 
 
 def sha256_of(graph: Graph | CaseError) -> str:

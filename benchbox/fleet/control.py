@@ -1,6 +1,6 @@
 """Control of a pool: a small case that all its devices time, so that they can be compared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from benchbox.export import Graph
@@ -19,11 +19,11 @@ class Control:
     place: int = 0
     devices: set[str] = field(default_factory=set)  # that have it, or had it before
 
-    def choose(self, cases: Sequence[Case], graphs: Made) -> None:
+    def choose(self, cases: Sequence[Case], graphs: Made, places: Mapping[str, int]) -> None:
         """Choose the smallest of a run's first cases that needs no other."""
         known = [
-            (graph.cost.macs, place, case, graph)
-            for place, case in enumerate(cases)
+            (graph.cost.macs, places[case.key], case, graph)
+            for case in cases
             if isinstance(graph := graphs[case.key], Graph) and reference_key(case) == case.key
         ]
         if known and self.case is None:

@@ -9,12 +9,13 @@ from benchbox.export.prepare import Progress
 from benchbox.fleet import members, task
 from benchbox.fleet.chunks import (
     STREAMED,
+    Ahead,
     Chunk,
     Make,
+    Part,
     Preparation,
     groups,
     prepared,
-    streamed,
 )
 from benchbox.fleet.connection import Flight
 from benchbox.fleet.control import Control
@@ -35,7 +36,7 @@ class FleetTarget:
     identity: str
     request: Request
     results: Results
-    ahead: Preparation
+    ahead: Ahead[Chunk]
     case_s: float
     returned: list[Chunk] = field(default_factory=list)
     lost: list[Chunk] = field(default_factory=list)
@@ -125,13 +126,16 @@ def of_request(
     found = members.matching(text, there)
     identity, count = found[0].identity, len(cases)
     is_comparison = request.plan.margin is not None
-    parts: Iterable[Sequence[Case]] = groups(cases, len(found), is_comparison=is_comparison)
+    parts: Iterable[Part] = groups(cases, len(found), is_comparison=is_comparison)
+    least = 1
     if stream is not None:
-        parts, cases, count = streamed(chain(cases, stream)), (), STREAMED
+        parts, cases = ([case] for case in chain(cases, stream)), ()
+        least = count = STREAMED
     is_pool = text != found[0].name
     results = Results(request, cases, found[0], is_pool=is_pool)
     control = Control() if is_pool and not is_comparison else None
     made = control.choose if control else None
-    ahead = Preparation(prepared(request, parts, results.done(), progress, make, made), ready)
+    own = results.done(), progress, make, made, least
+    ahead = Preparation(parts, lambda batches: prepared(request, batches, *own), ready)
     case_s = request.plan.max_time_s / max(1, count)
     return FleetTarget(text, identity, request, results, ahead, case_s, control=control)

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +23,7 @@ from benchbox.fleet.members import Member
 from benchbox.fleet.task import Files
 from benchbox.report.console import show_tables
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec, Values
+from tests.fleet.lab import waited
 from tests.helpers.command import invoke
 from tests.helpers.record_files import context
 from tests.helpers.runs import QUICK, graph_of, named
@@ -190,15 +191,22 @@ def test_a_reference_goes_along_with_each_part_of_its_group() -> None:
     assert [len(part) for part in whole] == [10]
 
 
-def test_what_comes_before_an_error_is_not_lost() -> None:
-    def stream() -> Iterator[Case]:
-        yield from cases(a=5)
+def test_what_comes_before_an_error_is_made_in_few_batches_where_nobody_waits() -> None:
+    def parts() -> Iterator[chunks.Part]:
+        yield from ([case] for case in cases(a=40))
         raise SpecError("it fails")
 
-    batches = chunks._batches(chunks.streamed(stream()))
-    assert [len(part) for part in next(batches)] == [4, 1]
-    with pytest.raises(SpecError):
-        next(batches)
+    def made(batches: Iterator[Sequence[chunks.Part]]) -> Iterator[chunks.Chunk]:
+        for batch in batches:
+            for part in chunks._joined(batch, 50):
+                yield chunks.Chunk(part, {}, (), {})
+
+    preparation = chunks.Preparation(parts(), made, lambda: None)
+    waited(lambda: preparation.is_over)
+    assert isinstance(preparation.error, SpecError)
+    found = list(iter(preparation.next, None))
+    assert [case for chunk in found for case in chunk.cases] == cases(a=40)
+    assert len(found) <= 3
 
 
 HOST = {"machine": "aarch64", "cpu": "Cortex-A76", "cpus": 4, "boot": "b"}
@@ -269,7 +277,7 @@ def test_a_device_rests_for_a_run_until_its_worker_tells_otherwise(
 
 
 def test_cases_with_which_worker_after_worker_is_lost_are_given_up() -> None:
-    ahead, unused = chunks.Preparation(iter(()), lambda: None), cast("Any", None)
+    ahead, unused = chunks.Ahead[chunks.Chunk](iter(()), lambda: None), cast("Any", None)
     target = targets.FleetTarget("pool:pi", "one", unused, unused, ahead, 1.0)
     for left in range(targets.MOST_LOSSES):
         assert target.given_up() is None, f"after {left}"

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from benchbox.errors import DeviceError, RecordError, SpecError, UsageError
-from benchbox.fleet import chunks, roster, submit, worker
+from benchbox.fleet import roster, submit, worker
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Task
@@ -168,18 +169,17 @@ def test_what_had_no_call_is_timed_elsewhere_or_by_resume(lab: Lab) -> None:
     assert Counter(case for _, case in again.finished_on) == lab.everything()
 
 
-def test_what_comes_in_a_stream_is_timed_as_it_comes(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_comes_in_a_stream_is_timed_as_it_comes(lab: Lab) -> None:
     def stream() -> Iterator[Case]:
-        yield from lab.cases[:4]
-        waited(lambda: len(hearer.finished_on) == 4)  # before its end is known
-        yield from lab.cases[4:]
+        for number, case in enumerate(lab.cases):
+            waited(partial(are_finished, number))
+            yield case
         raise SpecError("generator 'search.py:variants' fails: it is over")
 
+    def are_finished(count: int) -> bool:
+        return len(hearer.finished_on) == count
+
     hearer = Hearer()
-    monkeypatch.setattr(chunks, "BATCHES", (4, 4))
-    monkeypatch.setattr(chunks, "STREAMED", 1)  # more than devices take at once
     ends = lab.run(hearer, stream=stream())
     assert str(ends.failures[0]).endswith("it is over")
     assert lab.timed() == lab.everything()
