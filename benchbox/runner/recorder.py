@@ -67,6 +67,7 @@ class Recorder:
         for progress in sampler.active:
             key = progress.subject.key
             if self._judge.has_samples(key) and not self._judge.is_good(key):
+                sampler.judge(progress, anew=True)
                 self._journal.append(self._build(key, "imprecise", STILL_TIMED))
 
     def interrupt(self) -> None:

@@ -92,7 +92,9 @@ class RunState:
 
     def adjusted(self, key: str) -> Adjusted | None:
         """A case by all its samples, adjusted to the machine's usual state; None where none is."""
-        bursts = self.bursts(key)
+        progress, bursts = self.progress(key), self.bursts(key)
+        if progress and progress.is_fitted(self.machine):
+            return progress.adjusted
         return self.machine.adjust(key, self.identity(key), bursts) if bursts else None
 
     def identity(self, key: str) -> str:

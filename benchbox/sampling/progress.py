@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from benchbox.analysis import samples
 from benchbox.analysis.adjusted import Adjusted, Rounds
+from benchbox.analysis.levels import Usual
 from benchbox.analysis.machine import Machine
 from benchbox.analysis.samples import OPEN, Burst
 from benchbox.analysis.states import Gate
@@ -47,6 +48,7 @@ class Progress:
     finished: bool = False
     failure: str = ""
     fitted: int = 0
+    _usual: Usual | None = None  # what it was set back to
     _gate: Gate = OPEN
     _judged: int = 0
 
@@ -78,8 +80,12 @@ class Progress:
             self.paired = {**self.paired, **medians}
         self._judged = len(self.bursts)
 
+    def is_fitted(self, machine: Machine) -> bool:
+        """Whether `adjusted` is by all bursts, and by what is usual now."""
+        return self.fitted == len(self.bursts) > 0 and self._usual == machine.usual
+
     def _adjust(self, machine: Machine) -> None:
         subject = self.subject
         self.adjusted = machine.adjust(subject.key, subject.sha256, self.bursts)
         self.rounds = self.adjusted.rounds if self.adjusted else {}
-        self.fitted = len(self.bursts)
+        self.fitted, self._usual = len(self.bursts), machine.usual
