@@ -23,8 +23,9 @@ class FleetLines:
         self._exports = Live(console, total or 0, is_here=False)
 
     def exporting(self, done: int, total: int, name: str) -> None:
-        """Show how many graphs are made."""
-        self._exports.exporting(done, total, name)
+        """Show how many graphs are made, but of a stream, where each may come alone."""
+        if self._of:
+            self._exports.exporting(done, total, name)
 
     def finished(self, device: str, record: Record) -> None:
         """Print a case that is finished."""
@@ -50,11 +51,11 @@ class FleetLines:
     def resting(self, reasons: Mapping[str, str]) -> None:
         """Print why a device rests, or which do."""
         (name, why), *others = reasons.items()
-        text = f"{name} is not as usual: {why}; it gets cases only where no other is"
+        text = f"{name} is not as usual: {why}; it gets cases only while no other is as usual"
         if others:
             text = (
                 f"{name} and {len(others)} more are not as usual, as `benchbox fleet list` says; "
-                "they get cases only where no other is"
+                "they get cases only while no other is"
             )
         self._console.print(text, style="yellow")
 
