@@ -181,7 +181,8 @@ class Agent:
                 raise AgentError(f"{BROKEN}: {wrong}") from None
             claimed_ns += sum(last.latencies_ns)
             self._believe("latencies_ns", claimed_ns * NS)
-        self._pace = min(1.0, claimed_ns * NS / sum(expected_s))
+        claimed_s = claimed_ns * NS
+        self._pace = claimed_s / max(claimed_s, sum(expected_s), NS)
         if last is not None:
             yield from self._completed(last)
 
