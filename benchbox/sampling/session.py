@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from benchbox.analysis.samples import Burst
 
-UNREAD_CALLS = 1500  # of up to 40 bytes each
+UNREAD_CALLS, UNREAD_S = 1500, 1.0  # calls of up to 40 bytes each; an agent may be lost any time
 # Graph, calls, whether the stream probe is wanted, seconds between calls that come at a rate.
 Ask = tuple[str, int] | tuple[str, int, bool] | tuple[str, int, bool, float]
 
@@ -21,13 +21,14 @@ def asleep_s(ask: Ask) -> float:
     return ask[1] * ask[3] if len(ask) > 3 else 0.0
 
 
-def unread(bursts: Sequence[Ask]) -> int:
-    """How many bursts may be over before the reply to the first is read, one at least.
+def unread(bursts: Sequence[Ask], expected_s: Sequence[float]) -> int:
+    """How many bursts may be over before the reply to the first is read.
 
     Read one by one, replies cost several times the processor time, on the machine that is timed.
     But they are to fit a pipe.
     """
-    return max(1, bisect(list(accumulate(ask[1] for ask in bursts)), UNREAD_CALLS))
+    calls = list(accumulate(ask[1] for ask in bursts))
+    return min(bisect(calls, UNREAD_CALLS), bisect(list(accumulate(expected_s)), UNREAD_S))
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,8 +167,9 @@ class Agent:
             if last is not None:
                 yield last
             if index == over:
-                over += unread(bursts[index:])
-                time.sleep(self._pace * sum(expected_s[index:over]))
+                count = unread(bursts[index:], expected_s[index:])
+                time.sleep(self._pace * sum(expected_s[index : index + count]))
+                over += max(1, count)
             # A call that takes longer than a period waits for another one.
             slack = limits.patience * expected + 2 * asleep_s(ask)
             reply = self._receive(limits.burst_s + slack)
