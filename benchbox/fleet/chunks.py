@@ -36,7 +36,8 @@ class Chunk:
 
     `places` are theirs in the order in which they came. `losses` counts the devices that failed or
     left while they had it. What `is_kept` stays where it is timed next, even by a device that
-    drifts; what had no call on a device, `before`, goes to another and is kept as it is then.
+    drifts; what had no call or failed on a device, `before`, goes to another and is kept as it is
+    then.
     """
 
     cases: Sequence[Case]
@@ -57,7 +58,7 @@ class Chunk:
         ]
 
     def rest(self, timed: Collection[str], device: str) -> "Chunk | None":
-        """What had no call on a device, with its references; None the second time."""
+        """What a device has not `timed`, with its references; None the second time."""
         if self.before:
             return None
         left = {case.key for case in self.cases if case.key in self.wanted} - {*timed}

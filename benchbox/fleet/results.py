@@ -149,7 +149,7 @@ class Results:
     def read(self, device: str, lines: str, chunk: Chunk, *, is_part: bool = False) -> Run:
         """What a task, or a part of it, returned; raises a BenchboxError for nonsense.
 
-        What had no call on a device that was too slow is left out, the first time.
+        What another device may do better with is left out, the first time.
         """
         run = records.read(Path(f"the reply of {device}"), lines.encode())
         for record in run.records:
@@ -159,11 +159,17 @@ class Results:
         if is_part:
             found = [_unfinished(each) for each in run.records if _has_samples(each)]
         else:
-            found = [each for each in run.records if chunk.before or not _is_untimed(each)]
+            found = [each for each in run.records if chunk.before or not self._is_for_another(each)]
         placed = [
             replace(each, index=self._index.get(each.key, chunk.places[each.key])) for each in found
         ]
         return replace(run, records=placed)
+
+    def _is_for_another(self, record: Record) -> bool:
+        """Whether a case had no call on a device so slow, or failed there, where there are more."""
+        if record.status == "failed":
+            return bool(self._pool and record.sha256) and not self._is_comparison
+        return record.status == "imprecise" and not (record.latency or record.is_unfinished)
 
     def keep(self, device: str, run: Run, wanted: Collection[str]) -> None:
         """Keep what a device returned; raises StorageError where it cannot be."""
@@ -248,11 +254,6 @@ def _rescued(context: Context, error: StorageError) -> tuple[Writer, str]:
 
 def _has_samples(record: Record) -> bool:
     return record.has_samples and record.status in GOOD
-
-
-def _is_untimed(record: Record) -> bool:
-    """Whether a case had no call, as its device was too slow."""
-    return record.status == "imprecise" and not (record.latency or record.is_unfinished)
 
 
 def _unfinished(record: Record) -> Record:

@@ -47,7 +47,7 @@ class FleetTarget:
     def next(self, device: str, devices: int) -> Chunk | None:
         """The next chunk for a device, of those that came back first; None where none is ready.
 
-        What it had no call of is for others. The last, of which there are fewer than `devices`, are
+        What it has not timed is for others. The last, of which there are fewer than `devices`, are
         shared among them case by case.
         """
         own = [each for each in self.returned if each.before != device or devices == 1]

@@ -1,8 +1,9 @@
 """A process of a fleet of stand-ins: start, scheduler or worker, URL, two folders, names.
 
 A device times a case at once, but waits while the second folder has a file `hold` or `hold-NAME`,
-until that has one `go` for this task. One whose name has a file there is broken, and `NAME.ns` has
-what its sentinel reads. Graphs are exported, too: each is the name of its case.
+until that has one `go` for this task. One whose name has a file there is broken; with `NAME.slow`
+it has no time for a call, with `NAME.lost` each case fails; `NAME.ns` has what its sentinel reads.
+Graphs are exported, too: each is the name of its case.
 """
 
 import asyncio
@@ -54,11 +55,11 @@ def measure(folder: Path, request: Request, ready: Prepared, watcher: Any) -> Ou
     if request.device.threads > HELLO["host"]["cpus"]:
         raise TooMuchError("more threads than processors")
     gate = Gate(state_at(reading_ns(folder, name), 3))
-    is_slow = (folder / f"{name}.slow").exists()
-    untimed = {"status": "imprecise", "latency": None} if is_slow else {}
-    return timed(
-        request, ready, watcher, lambda: {"gate": gate, **untimed}, partial(is_held, folder, name)
-    )
+    facts: dict[str, Any] = {"gate": gate}
+    for flag, status in {"slow": "imprecise", "lost": "failed"}.items():
+        if (folder / f"{name}.{flag}").exists():
+            facts |= {"status": status, "latency": None}
+    return timed(request, ready, watcher, lambda: facts, partial(is_held, folder, name))
 
 
 def is_held(folder: Path, name: str) -> bool:

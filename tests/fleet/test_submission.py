@@ -156,14 +156,15 @@ def test_figures_of_other_settings_are_not_shown_as_those_asked_for(
         lab.run(Hearer(), device, threads=threads, resume=True)
 
 
-def test_what_had_no_call_is_timed_elsewhere_or_by_resume(lab: Lab) -> None:
-    (lab.state / "pi-1.slow").touch()
+@pytest.mark.parametrize("flag", ["slow", "lost"])
+def test_what_had_no_call_or_failed_is_timed_elsewhere_or_by_resume(flag: str, lab: Lab) -> None:
+    (lab.state / f"pi-1.{flag}").touch()
     alone = replace(lab, folder=lab.folder / "alone")
     alone.run(Hearer(), "pi-1")
     assert alone.timed() == lab.everything(), "without a figure"
     lab.run(Hearer())
     assert {*lab.recorded(lab.folder / "results")} == {"pi-2"}
-    (lab.state / "pi-1.slow").unlink()
+    (lab.state / f"pi-1.{flag}").unlink()
     again = Hearer()
     alone.run(again, "pi-1", resume=True)
     assert Counter(case for _, case in again.finished_on) == lab.everything()
