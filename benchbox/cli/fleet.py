@@ -20,8 +20,8 @@ def init(folder: Path | None) -> None:
     out = console()
     out.print(f"Made in {place}: {names} and {authority.AUTHORITY_KEY}")
     out.print(
-        f"Copy the first three to {authority.default_folder()} of every machine of the fleet: "
-        "whoever has them can run code on all of them."
+        "Copy the first three to every machine of the fleet, to ~/.config/benchbox/fleet there or "
+        "the folder that its BENCHBOX_CERTIFICATES names: whoever has them can run code on all."
     )
 
 

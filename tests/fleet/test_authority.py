@@ -18,9 +18,13 @@ from benchbox.fleet.authority import FleetAddress
 from tests.helpers.command import invoke
 
 
-def test_keys_are_for_their_owner_alone_and_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_keys_are_for_their_owner_alone_and_nothing_is_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCHBOX_CERTIFICATES", "of-this-machine-alone")
     made = invoke("fleet", "init", str(tmp_path / "f"))
     assert made.exit_code == 0
+    assert "of-this-machine-alone" not in made.output
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "f").iterdir()}
     assert modes == {
         "authority.pem": 0o644,
