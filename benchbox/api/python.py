@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 from benchbox import host
+from benchbox.analysis.quantities import LARGEST
 from benchbox.api import job, parsing, profiles
 from benchbox.api.job import Job
 from benchbox.api.options import Cases, JobOptions, OnGpu, UnderLoad
@@ -32,7 +33,7 @@ CHOICES: Mapping[str, Sequence[str]] = {
 }
 REPEATED = ("device", "scale", "shape", "dim", "input", "weights")
 FLAGS = ("allow_emulated", "profile", "quick", "resume", "tf32")
-WHOLE: Mapping[str, tuple[int, int | None]] = {"sessions": (1, 100), "seed": (0, None)}
+WHOLE = {"sessions": (1, 100), "seed": (0, LARGEST - 1)}
 
 
 class Keywords(TypedDict, total=False):
@@ -159,9 +160,8 @@ def _option(name: str, value: object) -> object:
         return value
     if name in WHOLE:
         least, most = WHOLE[name]
-        if type(value) is not int or value < least or (most is not None and value > most):
-            bounds = f"from {least} to {most}" if most else f"from {least} on"
-            raise UsageError(f"{flag} {value!r}: write a whole number {bounds}")
+        if type(value) is not int or not least <= value <= most:
+            raise UsageError(f"{flag} {value!r}: write a whole number from {least} to {most}")
         return value
     if name in CHOICES and value not in CHOICES[name]:
         raise UsageError(f"{flag} {value}: choose from {', '.join(CHOICES[name])}")

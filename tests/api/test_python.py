@@ -101,7 +101,13 @@ def test_an_error_is_the_line_of_the_command(options: dict[str, Any], typed: str
     "wrong",
     [
         *({"names": []}, {"names": [3]}, {"nosuch": 1}, {"quick": "yes"}, {"sessions": 0}),
-        *({"seed": -1}, {"cache": "warm"}, {"channels": "cpu"}, {"sessions": 2.5}),
+        *(
+            {"seed": -1},
+            {"seed": 1 << 63},
+            {"cache": "warm"},
+            {"channels": "cpu"},
+            {"sessions": 2.5},
+        ),
     ],
 )
 def test_what_only_python_can_get_wrong_is_one_line(wrong: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ THREAD = "one thread drives --device cuda; leave it out"
         ("compare small.onnx broken.onnx", 2, "broken.onnx: not an ONNX file"),
         ("compare small.onnx large.onnx --weights a.pth", 2, "none of them is a network"),
         ("profile small.onnx --top -1", 2, "--top"),
+        (f"run small.onnx --seed {1 << 63}", 2, "--seed"),
         # where
         ("run g2 -d cpu -d cpu", 2, "--device cpu: given twice"),
         ("run g2 --provider torch,openvino,as=torch", 2, "openvino and torch would both be cpu-t"),

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
+from benchbox.analysis.quantities import LARGEST
 from benchbox.cli.choices import Sort, complete_runs
 
 
@@ -59,7 +60,12 @@ class TimingOptions(EffortOptions):
     ] = None
     seed: Annotated[
         int,
-        typer.Option(min=0, metavar="N", help="seed of inputs and the order of rounds (default 0)"),
+        typer.Option(
+            min=0,
+            max=LARGEST - 1,
+            metavar="N",
+            help="seed of inputs and the order of rounds (default 0)",
+        ),
     ] = 0
     resume: Annotated[
         bool, typer.Option("--resume", help="continue the newest run of these names")
