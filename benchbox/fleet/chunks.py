@@ -48,26 +48,23 @@ class Chunk:
     is_kept: bool = False
     before: str = ""
 
+    def only(self, wanted: Collection[str]) -> "Chunk":
+        """The chunk with some of its wanted cases, and their references."""
+        needed = {*wanted, *(reference_key(case) for case in self.cases if case.key in wanted)}
+        cases = [case for case in self.cases if case.key in needed]
+        graphs = {case.key: self.graphs[case.key] for case in cases}
+        return replace(self, cases=cases, graphs=graphs, wanted=wanted)
+
     def split(self) -> "list[Chunk]":
         """A chunk for each case, where none is compared with another."""
         if not all(case.is_reference for case in self.cases):
             return [self]
-        return [
-            replace(self, cases=[case], graphs={case.key: self.graphs[case.key]})
-            for case in self.cases
-        ]
+        return [self.only({case.key}) for case in self.cases if case.key in self.wanted]
 
     def rest(self, timed: Collection[str], device: str) -> "Chunk | None":
         """What a device has not `timed`, with its references; None the second time."""
-        if self.before:
-            return None
-        left = {case.key for case in self.cases if case.key in self.wanted} - {*timed}
-        needed = left | {reference_key(case) for case in self.cases if case.key in left}
-        cases = [case for case in self.cases if case.key in needed]
-        graphs = {case.key: self.graphs[case.key] for case in cases}
-        return (
-            replace(self, cases=cases, graphs=graphs, wanted=left, before=device) if left else None
-        )
+        left = {*self.wanted}.difference(timed)
+        return replace(self.only(left), before=device) if left and not self.before else None
 
 
 def groups(cases: Sequence[Case], devices: int, *, is_comparison: bool) -> list[list[Case]]:
@@ -129,11 +126,8 @@ def prepared(
                 made(part, graphs, places)
             if not wanted:
                 continue
-            needed = wanted | {reference_key(case) for case in part if case.key in wanted}
-            if request.plan.margin is not None:
-                needed = {case.key for case in part}
-            cases = [case for case in part if case.key in needed]
-            yield Chunk(cases, {case.key: graphs[case.key] for case in cases}, wanted, places)
+            chunk = Chunk(part, {case.key: graphs[case.key] for case in part}, wanted, places)
+            yield chunk if request.plan.margin is not None else chunk.only(wanted)
 
 
 def _joined(parts: Sequence[Part], least: int) -> Iterator[Part]:

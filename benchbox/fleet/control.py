@@ -6,40 +6,57 @@ from dataclasses import dataclass, field, replace
 from benchbox.export import Graph
 from benchbox.fleet.chunks import Chunk, Made
 from benchbox.fleet.results import Results
-from benchbox.runner.memory_groups import reference_key
 from benchbox.specs import Case
 
 
 @dataclass(slots=True)
 class Control:
-    """The case that all devices of a pool time; whoever resumes a run chooses the same."""
+    """The case that each device of a pool times once; none where none is chosen."""
 
-    case: Case | None = None
-    graph: Graph | None = None
-    place: int = 0
-    devices: set[str] = field(default_factory=set)  # that have it, or had it before
+    results: Results
+    chosen: tuple[int, Case, Graph] | None = None  # with its place
+    tried: set[str] = field(default_factory=set)  # devices that have had it, with a figure or not
+
+    @property
+    def key(self) -> str:
+        """The key of the case, empty without one."""
+        return self.chosen[1].key if self.chosen else ""
+
+    @property
+    def holders(self) -> Sequence[str]:
+        """The devices that have timed it."""
+        return self.results.holders(self.key, self.chosen[2].sha256) if self.chosen else ()
 
     def choose(self, cases: Sequence[Case], graphs: Made, places: Mapping[str, int]) -> None:
-        """Choose the smallest of a run's first cases that needs no other."""
+        """Choose one of a run's first cases that needs no other: the smallest, or as before."""
         known = [
-            (graph.cost.macs, places[case.key], case, graph)
-            for case in cases
-            if isinstance(graph := graphs[case.key], Graph) and reference_key(case) == case.key
+            (-len(self.results.holders(case.key, graph.sha256)), graph.cost.macs, place)
+            for place, case in enumerate(cases)
+            if isinstance(graph := graphs[case.key], Graph) and case.is_reference
         ]
-        if known and self.case is None:
-            _, self.place, self.case, self.graph = min(known, key=lambda each: each[:2])
+        if known and self.chosen is None:
+            case = cases[min(known)[-1]]
+            graph = graphs[case.key]
+            assert isinstance(graph, Graph), "it is known"
+            self.chosen = places[case.key], case, graph
 
-    def added(self, chunk: Chunk, device: str, results: Results) -> Chunk:
-        """A chunk with the case where its device has it not yet."""
-        if self.case is None or self.graph is None or device in self.devices:
+    def added(self, chunk: Chunk, device: str) -> Chunk:
+        """A chunk with the case, where its device has not had it."""
+        if self.chosen is None or self.key in chunk.graphs:
             return chunk
-        self.devices.add(device)
-        key = self.case.key
-        if key in chunk.graphs or results.has(device, key, self.graph.sha256):
+        if device in self.tried or device in self.holders:
             return chunk
+        place, case, graph = self.chosen
         return replace(
             chunk,
-            cases=[self.case, *chunk.cases],
-            graphs={key: self.graph, **chunk.graphs},
-            places={key: self.place, **chunk.places},
+            cases=[case, *chunk.cases],
+            graphs={case.key: graph, **chunk.graphs},
+            places={case.key: place, **chunk.places},
         )
+
+    def left(self, chunk: Chunk) -> Chunk | None:
+        """What is left of a chunk: not the case, once a device has timed it."""
+        if self.key not in chunk.wanted or not self.holders:
+            return chunk
+        others = {*chunk.wanted} - {self.key}
+        return chunk.only(others) if others else None

@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -116,10 +116,9 @@ class Results:
         """The cases that some device has, by key and sha256 of the graph."""
         return {each for file in self._all for each in file.statuses}
 
-    def has(self, device: str, key: str, sha256: str) -> bool:
-        """Whether a device has a case."""
-        file = self.files.get(device)
-        return file is not None and (key, sha256) in file.statuses
+    def holders(self, key: str, sha256: str) -> list[str]:
+        """The devices that have a case."""
+        return [file.context.device for file in self._all if (key, sha256) in file.statuses]
 
     def outcomes(self, *, interrupted: bool) -> list[Outcome]:
         """What became of the run on each device; of one that had nothing to add, what it has."""
@@ -171,18 +170,20 @@ class Results:
             return bool(self._pool and record.sha256) and not self._is_comparison
         return record.status == "imprecise" and not (record.latency or record.is_unfinished)
 
-    def keep(self, device: str, run: Run, wanted: Collection[str]) -> None:
-        """Keep what a device returned; raises StorageError where it cannot be."""
+    def keep(self, device: str, run: Run) -> list[Record]:
+        """Keep what a device returned; what no device had. Raises StorageError where it cannot be.
+
+        What the device has a figure of it may have timed again, as a reference: the first counts.
+        """
         if not run.records:
-            return
+            return []
         file = self._open(device, run.context)
+        new = [each for each in run.records if not self.holders(each.key, each.sha256)]
         taken = [
-            record
-            for record in run.records
-            # What is not wanted is a reference, which this device may have timed before.
-            if record.key in wanted or file.statuses.get((record.key, record.sha256)) not in GOOD
+            each for each in run.records if file.statuses.get((each.key, each.sha256)) not in GOOD
         ]
         file.append(taken, is_comparison=self._is_comparison)
+        return new
 
     def _open(self, device: str, context: Context) -> DeviceFile:
         """The file of a device; that of an earlier command only if it is as it was then."""

@@ -169,7 +169,7 @@ class Submission:
         for name, why in self._connection.wrong.items():
             self._roster.put_aside(name, why)
         for sent in self._drop(self._has_left):
-            sent.target.take_back(sent.chunk, sent.flight.member.name)
+            sent.target.take_back(sent.chunk)
         return found or ()
 
     def _has_left(self, sent: SentChunk) -> bool:
@@ -205,25 +205,27 @@ class Submission:
         """Give each device of a target its tasks, those with the fewest first."""
         usable = self._roster.usable(target.text, target.identity)
         count = len(usable)
-        counts = Counter(s.flight.member.name for s in self._sent.values() if s.target is target)
+        own = [sent for sent in self._sent.values() if sent.target is target]
+        counts = Counter(sent.flight.member.name for sent in own)
+        at = {s.flight.member.name for s in own if target.control.key in s.whole.graphs}
         while usable and target.failure is None:
             member = min(usable, key=lambda each: counts[each.name])
             if counts[member.name] >= IN_FLIGHT:
                 return
-            chunk = target.next(member.name, count) or (
-                None if counts[member.name] else self._spared(target, counts, member.name)
-            )
+            chunk = target.next(member.name, count, is_at_control=member.name in at)
             if chunk is None:
-                usable.remove(member)
+                if counts[member.name] or not self._spare(target, counts, member.name):
+                    usable.remove(member)
                 continue
             free = [each for each in usable if counts[each.name] < IN_FLIGHT]
             begun = (each for each in free if target.results.has_begun(each.name, chunk))
             member = next(begun, member)
-            self._send(target, chunk, member)
+            whole = self._send(target, chunk, member, is_at_control=member.name in at)
+            at |= {member.name} if target.control.key in whole.graphs else set()
             counts[member.name] += 1
 
-    def _spared(self, target: FleetTarget, counts: Counter[str], device: str) -> Chunk | None:
-        """Where no chunk is left for a device, one that waits for another, which is at one.
+    def _spare(self, target: FleetTarget, counts: Counter[str], device: str) -> bool:
+        """Where no chunk is left for a device, take back one that waits for another, if any.
 
         What a device has measured some of before waits for that one.
         """
@@ -234,18 +236,22 @@ class Submission:
             if counts[name] > 1 and chunk.before != device and not is_its_own:
                 self._drop(partial(operator.is_, sent))
                 counts[name] -= 1
-                return chunk
-        return None
+                target.take_back(chunk)
+                return True
+        return False
 
-    def _send(self, target: FleetTarget, chunk: Chunk, member: Member) -> None:
+    def _send(
+        self, target: FleetTarget, chunk: Chunk, member: Member, *, is_at_control: bool
+    ) -> Chunk:
+        """Send a chunk to a device, with the control where it is to have that; all that it has."""
         key = f"benchbox-{secrets.token_hex(16)}"
-        if target.control is not None:
-            chunk = target.control.added(chunk, member.name, target.results)
         chunk.is_kept |= self._roster.rests(member)
-        asked = target.task(chunk, member.name, self._connection.topic, key)
-        files = task.files(chunk.cases, chunk.graphs)
+        whole = chunk if is_at_control else target.control.added(chunk, member.name)
+        asked = target.task(whole, member.name, self._connection.topic, key)
+        files = task.files(whole.cases, whole.graphs)
         flight = Flight(self._connection, asked, member, files, self._over.put, self._priority)
-        self._sent[key] = SentChunk(target, chunk, flight)
+        self._sent[key] = SentChunk(target, chunk, whole, flight)
+        return whole
 
     def _take(self, sent: SentChunk) -> None:
         """Keep what a task returned; where its device failed, put that aside."""
@@ -254,18 +260,18 @@ class Submission:
         if flight.reply is not None and flight.reply.refusal:
             self._fail(sent.target, UsageError(flight.reply.refusal))
         elif self._is_stopping and not flight.lines:
-            sent.target.take_back(sent.chunk, name)
+            sent.target.take_back(sent.chunk)
         elif flight.is_cut_short and not self._is_stopping:  # its worker leaves
-            sent.target.take_back(sent.chunk, name)
+            sent.target.take_back(sent.chunk)
             self._roster.miss(name, "its worker has left")
         elif flight.rests and self._is_for_another(sent):
             sent.chunk.is_kept = True
-            sent.target.take_back(sent.chunk, name)
+            sent.target.take_back(sent.chunk)
         elif flight.has_left:
-            sent.target.take_back(sent.chunk, name, is_loss=flight.is_killed)
+            sent.target.take_back(sent.chunk, is_loss=flight.is_killed)
             self._roster.miss(name, str(flight.error))
         elif reason := flight.failure or self._keep(sent, flight.lines):
-            sent.target.take_back(sent.chunk, name, is_loss=True)
+            sent.target.take_back(sent.chunk, is_loss=True)
             self._roster.put_aside(name, reason)
 
     def _note(self, flight: Flight) -> None:
@@ -281,7 +287,7 @@ class Submission:
         if sent is not None and (reason := self._keep(sent, part.lines, is_part=True)):
             name = sent.flight.member.name
             self._drop(partial(operator.is_, sent))
-            sent.target.take_back(sent.chunk, name, is_loss=True)
+            sent.target.take_back(sent.chunk, is_loss=True)
             self._roster.put_aside(name, reason)
 
     def _is_for_another(self, sent: SentChunk) -> bool:
@@ -295,21 +301,22 @@ class Submission:
         """Keep the records of a task; why its device is not to be believed, empty where it is."""
         results, chunk, name = sent.target.results, sent.chunk, sent.flight.member.name
         try:
-            run = results.read(name, lines, chunk, is_part=is_part)
+            run = results.read(name, lines, sent.whole, is_part=is_part)
         except Exception as error:  # whatever a device tells takes no other's cases with it
             return str(error) or type(error).__name__
         try:
-            results.keep(name, run, chunk.wanted)
+            new = results.keep(name, run)
         except StorageError as error:  # whatever else is measured could not be kept either
             self._fail(sent.target, error)
             return ""
         if is_part:
             return ""
-        wanted = {record.key: record for record in run.records if record.key in chunk.wanted}
-        for record in wanted.values():
+        if sent.target.control.key in sent.whole.graphs:
+            sent.target.control.tried.add(name)
+        for record in new:
             self._hearer.finished(name, record)
-        if rest := chunk.rest(wanted, name):
-            sent.target.take_back(rest, name)
+        if rest := chunk.rest([record.key for record in run.records], name):
+            sent.target.take_back(rest)
         return ""
 
     def _drop(self, is_wanted: Callable[[SentChunk], bool]) -> list[SentChunk]:

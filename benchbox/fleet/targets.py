@@ -38,37 +38,49 @@ class FleetTarget:
     results: Results
     ahead: Ahead[Chunk]
     case_s: float
+    control: Control
     returned: list[Chunk] = field(default_factory=list)
     lost: list[Chunk] = field(default_factory=list)
     alone_since: float | None = None
     failure: BenchboxError | None = None
-    control: Control | None = None  # of a pool
 
-    def next(self, device: str, devices: int) -> Chunk | None:
+    def next(self, device: str, devices: int, *, is_at_control: bool = False) -> Chunk | None:
         """The next chunk for a device, of those that came back first; None where none is ready.
 
-        What it has not timed is for others. The last, of which there are fewer than `devices`, are
-        shared among them case by case.
+        What it has not timed is for others, as is the control case while it is at that. The last,
+        of which there are fewer than `devices`, are shared among them case by case.
         """
-        own = [each for each in self.returned if each.before != device or devices == 1]
-        if own:
-            self.returned.remove(own[-1])
-        chunk = own[-1] if own else self.ahead.next()
-        if chunk and self.ahead.is_over and len(self.returned) + self.ahead.count < devices:
-            chunk, *others = chunk.split()
-            self.returned += others
+
+        def is_for_others(chunk: Chunk) -> bool:
+            is_control = is_at_control and self.control.key in chunk.wanted
+            return is_control or (chunk.before == device and devices > 1)
+
+        while chunk := self._taken(is_for_others):
+            if left := self.control.left(chunk):
+                is_last = self.ahead.is_over and len(self.returned) + self.ahead.count < devices
+                first, *others = left.split() if is_last else [left]
+                self.returned += others
+                return first
+        return None
+
+    def _taken(self, is_for_others: Callable[[Chunk], bool]) -> Chunk | None:
+        for index in reversed(range(len(self.returned))):
+            if not is_for_others(self.returned[index]):
+                return self.returned.pop(index)
+        while (chunk := self.ahead.next()) and is_for_others(chunk):
+            self.returned.append(chunk)
         return chunk
 
-    def take_back(self, chunk: Chunk, device: str, *, is_loss: bool = False) -> None:
+    def take_back(self, chunk: Chunk, *, is_loss: bool = False) -> None:
         """Keep what a device had for another; what host after host was lost with is given up."""
-        if self.control is not None:
-            self.control.devices.discard(device)
         chunk.losses += is_loss
         (self.lost if chunk.losses >= MOST_LOSSES else self.returned).append(chunk)
 
     def given_up(self) -> DeviceError | None:
         """What is given up, None without any."""
-        names = [case.key for chunk in self.lost for case in chunk.cases]
+        names = [
+            case.key for chunk in self.lost for case in chunk.cases if case.key in chunk.wanted
+        ]
         more = f" and {len(names) - 1} more" if names[1:] else ""
         what = f"not timed, as {MOST_LOSSES} devices failed or left with it"
         return DeviceError(f"{names[0]}{more}: {what}") if names else None
@@ -100,10 +112,11 @@ class FleetTarget:
 
 @dataclass(slots=True)
 class SentChunk:
-    """A chunk that a device has."""
+    """A chunk that a device has, and all that it times with it."""
 
     target: FleetTarget
     chunk: Chunk
+    whole: Chunk
     flight: Flight
 
 
@@ -133,9 +146,9 @@ def of_request(
         least = count = STREAMED
     is_pool = text != found[0].name
     results = Results(request, cases, found[0], is_pool=is_pool)
-    control = Control() if is_pool and not is_comparison else None
-    made = control.choose if control else None
+    control = Control(results)
+    made = control.choose if is_pool and not is_comparison else None
     own = results.done(), progress, make, made, least
     ahead = Preparation(parts, lambda batches: prepared(request, batches, *own), ready)
     case_s = request.plan.max_time_s / max(1, count)
-    return FleetTarget(text, identity, request, results, ahead, case_s, control=control)
+    return FleetTarget(text, identity, request, results, ahead, case_s, control)

@@ -19,6 +19,7 @@ from benchbox.cli import fleet_list
 from benchbox.devices import CPU_PROVIDER, Device, providers
 from benchbox.errors import CaseError, DeviceError, SpecError, StorageError, UsageError
 from benchbox.fleet import chunks, engine, members, roster, store, targets, task
+from benchbox.fleet.control import Control
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Files
 from benchbox.report.console import show_tables
@@ -235,7 +236,7 @@ def test_a_device_has_the_identity_of_its_processor_runtime_and_governor(
 def test_the_last_chunks_are_shared_case_by_case() -> None:
     alone, together = cases(a=1, b=1, c=1), cases(d=3)
     graphs = {case.key: CaseError("none") for case in (*alone, *together)}
-    parts = [chunks.Chunk(each, graphs, (), {}) for each in (alone, together)]
+    parts = [chunks.Chunk(e, graphs, {c.key for c in e}, {}) for e in (alone, together)]
     assert [[len(c.cases) for c in part.split()] for part in parts] == [[1, 1, 1], [3]]
 
 
@@ -278,11 +279,11 @@ def test_a_device_rests_for_a_run_until_its_worker_tells_otherwise(
 
 def test_cases_with_which_worker_after_worker_is_lost_are_given_up() -> None:
     ahead, unused = chunks.Ahead[chunks.Chunk](iter(()), lambda: None), cast("Any", None)
-    target = targets.FleetTarget("pool:pi", "one", unused, unused, ahead, 1.0)
+    target = targets.FleetTarget("pool:pi", "one", unused, unused, ahead, 1.0, Control(unused))
     for left in range(targets.MOST_LOSSES):
         assert target.given_up() is None, f"after {left}"
-        chunk = target.next("pi-1", 1) or chunks.Chunk(cases(a=2), {}, (), {})
-        target.take_back(chunk, "pi-1", is_loss=True)
+        chunk = target.next("pi-1", 1) or chunks.Chunk(cases(a=2), {}, {"s:a0", "s:a1"}, {})
+        target.take_back(chunk, is_loss=True)
     assert target.next("pi-1", 1) is None
     assert str(target.given_up()).startswith("s:a0 and 1 more: not timed")
 

@@ -20,7 +20,7 @@ from benchbox.fleet.task import Task
 from benchbox.records import writer
 from benchbox.specs import Case
 from tests.fleet import stand_in
-from tests.fleet.lab import Hearer, Inside, Lab, once, waited
+from tests.fleet.lab import CONTROL, Hearer, Inside, Lab, once, waited
 
 
 @pytest.fixture
@@ -52,6 +52,21 @@ def test_a_reference_of_several_parts_is_recorded_once_on_a_device(lab: Lab) -> 
     assert all(Counter(each).most_common(1)[0][1] == 1 for each in found.values())
     assert all("c0" in each for each in found.values())
     assert {*found["pi-1"], *found["pi-2"]} == {*lab.everything()}
+
+
+@pytest.mark.parametrize("flag", ["pi-1.lost", "pi-3.lost"])
+def test_each_device_times_the_control_once(
+    flag: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hearer, there = Hearer(), Inside("pi-1", "pi-2", "pi-3")
+    monkeypatch.setattr(worker, "get_worker", lambda: there)
+    monkeypatch.setattr(submit, "Connection", lambda _: there)
+    (lab.state / flag).touch()
+    lab.run(hearer)
+    begun = Counter(name for name, *keys in lab.begun() if f"tiny:{CONTROL}" in keys)
+    assert {*begun.values()} == {1}
+    lab.run(hearer, resume=True)
+    assert Counter(case for _, case in hearer.finished_on) == lab.everything()
 
 
 def test_a_device_that_fails_is_put_aside_and_its_cases_go_elsewhere(lab: Lab) -> None:
@@ -224,7 +239,9 @@ def test_a_run_ends_where_every_task_reads_otherwise(
     monkeypatch.setattr(inside, "members", members)
     monkeypatch.setattr(stand_in, "reading_ns", lambda *_: next(readings))
     monkeypatch.setattr(roster, "TOLD_S", 0.0)
-    assert not lab.run(Hearer()).failures
+    hearer = Hearer()
+    assert not lab.run(hearer).failures
+    assert Counter(case for _, case in hearer.finished_on) == lab.everything()
     assert lab.timed() == lab.everything()
     begun = Counter(key for _, *keys in lab.begun() for key in keys)
     assert {count for key, count in begun.items() if key != "tiny:c0"} <= {1, 2}
