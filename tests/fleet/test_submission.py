@@ -285,4 +285,4 @@ def test_a_device_that_is_there_and_cannot_be_reached_is_put_aside(
     with pytest.raises(DeviceError, match="no device is left"):
         lab.run(hearer, "pi-1")
     assert hearer.put_aside == {"pi-1": "its worker cannot be reached: timed out"}
-    assert roster.AWAY_S < next(clock) < 2 * roster.AWAY_S
+    assert next(clock) > roster.AWAY_S
