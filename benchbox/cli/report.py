@@ -65,7 +65,7 @@ def _found(what: str, typed: Sequence[str], wanted: Wanted) -> tuple[list[Run], 
     if not (wanted.device or any(map(names.is_path, typed))):
         every = [each for run in found for each in (run, *pools.others(run, wanted))]
         found = list({each.path: each for each in every}.values())
-    return found, failures
+    return pools.current(found), failures
 
 
 def _require_case(found: Sequence[Run], failures: Sequence[RecordError]) -> None:

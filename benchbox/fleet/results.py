@@ -3,6 +3,7 @@
 import contextlib
 import secrets
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from benchbox.runner.request import Outcome, Request
 from benchbox.specs import Case
 
 GOOD = ("ok", "imprecise")  # with a figure; whoever resumes times the others again
+LATER_S = 1e-6  # at least, by a clock that may have been set back
 MOST_SHOWN = 1000  # records that are read again for a table
 
 
@@ -106,6 +108,7 @@ class Results:
         if pool or not cases:  # how many of the cases a device gets is not known before
             self._plan = {**self._plan, **({"pool": pool} if pool else {}), "cases": None}
         self._specs = facts(request)
+        self._asked_s = time.time()
         self._all = self._earlier() if request.resume else []
         self.files = {file.context.device: file for file in reversed(self._all)}
         if pool:
@@ -123,7 +126,9 @@ class Results:
     def outcomes(self, *, interrupted: bool) -> list[Outcome]:
         """What became of the run on each device; of one that had nothing to add, what it has."""
         is_shown = sum(len(file.statuses) for file in self._all) <= MOST_SHOWN
-        return [file.outcome(interrupted=interrupted, is_shown=is_shown) for file in self._all]
+        found = [file.outcome(interrupted=interrupted, is_shown=is_shown) for file in self._all]
+        runs = pools.current([each.run for each in found])
+        return [replace(each, run=run) for each, run in zip(found, runs, strict=True)]
 
     def has_begun(self, device: str, chunk: Chunk) -> bool:
         """Whether a device has measured some of a chunk before that was cut short."""
@@ -159,8 +164,9 @@ class Results:
             found = [_unfinished(each) for each in run.records if _has_samples(each)]
         else:
             found = [each for each in run.records if chunk.before or not self._is_for_another(each)]
+        index, asked_s = self._index, self._asked_s
         placed = [
-            replace(each, index=self._index.get(each.key, chunk.places[each.key])) for each in found
+            replace(r, index=index.get(r.key, chunk.places[r.key]), asked_s=asked_s) for r in found
         ]
         return replace(run, records=placed)
 
@@ -202,16 +208,26 @@ class Results:
         return file
 
     def _earlier(self) -> list[DeviceFile]:
-        """The files of the newest run of that name on the target, locked as long as this one is."""
+        """The files of the newest run of that name on the target, locked as long as this one is.
+
+        Of what other devices have timed of a newer graph since, a device has nothing.
+        """
+        newest: dict[str, tuple[float, str]] = {}
         with contextlib.ExitStack() as opened:
             found = []
             for path in self._paths():
                 run = records.read(path, reader.first_line(path))
                 resume.require_none(path, self._differences(run.context))
                 writer = opened.enter_context(records.reopen(run))
-                statuses, begun = _kept(path, is_comparison=self._is_comparison)
+                statuses, begun = _kept(path, newest, is_comparison=self._is_comparison)
                 found.append(DeviceFile(writer, run.context, statuses, begun, is_earlier=True))
             opened.pop_all()
+        for file in found:
+            file.statuses = {
+                g: each for g, each in file.statuses.items() if newest[g[0]][1] == g[1]
+            }
+        last_s = max((asked_s for asked_s, _ in newest.values()), default=0.0)
+        self._asked_s = max(self._asked_s, last_s + LATER_S)
         return found
 
     def _paths(self) -> list[Path]:
@@ -266,20 +282,23 @@ class _StatusLine(IndexedLine):
     """A line of a record as far as whoever resumes its run has it."""
 
     reason: str = ""
+    asked_s: float = 0.0
 
 
 def _kept(
-    path: Path, *, is_comparison: bool
+    path: Path, newest: dict[str, tuple[float, str]], *, is_comparison: bool
 ) -> tuple[dict[tuple[str, str], str], dict[str, Record]]:
     """The cases that a file has a figure of, and the records that are gone on from.
 
-    Of the others no sample is kept; those of a comparison go on together.
+    Of the others no sample is kept; those of a comparison go on together. `newest` has when each
+    case was asked for last, and of which graph.
     """
     done, texts = dict[tuple[str, str], str](), dict[tuple[str, str], bytes]()
     for _, line, text in reader.scan(path, _StatusLine, []):
         if isinstance(line, Context) or line.kind != RECORD:
             continue
         key = (f"{line.spec}:{line.case}", line.sha256)
+        newest[key[0]] = max((line.asked_s, key[1]), newest.get(key[0], (0.0, "")))
         done.pop(key, None)  # the last one counts
         texts.pop(key, None)
         is_unfinished = model.is_unfinished(line.status, line.reason)

@@ -116,6 +116,7 @@ class Record:
     `threads` are its own in a run with several numbers of them, `axes` its place on all that the
     run sweeps: batch, size of images, dtype, threads.
     `energy` is that of one call, where the device can be asked.
+    `asked_s` is when the command began that had a fleet time it, in seconds since 1970.
     """
 
     index: Count
@@ -166,6 +167,7 @@ class Record:
     threads: Some | None = None
     axes: Mapping[str, Any] = field(default_factory=dict)
     energy: Energy | None = None
+    asked_s: Amount = 0.0
     bursts: Sequence[Burst] = ()
 
     @property

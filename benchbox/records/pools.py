@@ -13,7 +13,7 @@ from benchbox.analysis.latency import GOOD
 from benchbox.analysis.stats import Interval
 from benchbox.errors import RecordError
 from benchbox.records import differences, reader
-from benchbox.records.model import BoardPool, Context, Record, Run
+from benchbox.records.model import BoardPool, Context, Record, Run, ordered
 from benchbox.records.names import Wanted
 
 # Of a board, that decide how fast it is; the highest clock allowed is lowered by heat, too.
@@ -105,6 +105,7 @@ def _facts(context: Context) -> list[object]:
 
 def _joined(runs: Sequence[Run]) -> Run:
     """The runs of a pool as one: of a case that several boards timed, that of the middle one."""
+    runs = _of_newest_graphs(runs)
     holders: dict[str, list[tuple[str, Record]]] = {}
     shared: dict[str, dict[str, Interval]] = {}
     finished = {each.key for run in runs for each in run.records if not each.is_unfinished}
@@ -114,8 +115,7 @@ def _joined(runs: Sequence[Run]) -> Run:
                 continue  # what another board timed in the end counts
             holders.setdefault(record.key, []).append((run.context.device, record))
             if (figure := _figure(record)) and record.sha256:
-                by_board = shared.setdefault(f"{record.key} {record.sha256}", {})
-                by_board[run.context.device] = figure
+                shared.setdefault(record.key, {})[run.context.device] = figure
     boards = between_boards.between(shared)
     taken = [_widened(own, boards) for own in holders.values()]
     records = sorted((record for record, _ in taken), key=lambda record: record.index)
@@ -131,6 +131,37 @@ def _joined(runs: Sequence[Run]) -> Run:
         profiles=[profile for run in runs for profile in run.profiles],
         pool=BoardPool({record.key: own for record, own in taken}, boards),
     )
+
+
+def current(runs: Sequence[Run]) -> list[Run]:
+    """The runs, those of one command on several boards with records of what it asked for last."""
+    commands: dict[object, list[Run]] = {}
+    for run in runs:
+        commands.setdefault(run.context.plan.get("together") or id(run), []).append(run)
+    found = {
+        id(run): each
+        for own in commands.values()
+        for run, each in zip(own, _of_newest_graphs(own), strict=True)
+    }
+    return [found[id(run)] for run in runs]
+
+
+def _of_newest_graphs(runs: Sequence[Run]) -> list[Run]:
+    """The runs with records of each case's newest graph, whichever board timed that."""
+    newest: dict[str, tuple[float, str]] = {}
+    for record in (record for run in runs for record in run.records):
+        graph = record.asked_s, record.sha256
+        newest[record.key] = max(graph, newest.get(record.key, graph))
+    return [_with_graphs({key: graph for key, (_, graph) in newest.items()}, run) for run in runs]
+
+
+def _with_graphs(graphs: Mapping[str, str], run: Run) -> Run:
+    """The run with records of these graphs, by case, and the samples of others as earlier ones."""
+    kept = [record for record in run.records if record.sha256 == graphs[record.key]]
+    if len(kept) == len(run.records):
+        return run
+    others = [r for r in run.records if r.sha256 != graphs[r.key] and r.has_samples]
+    return replace(run, records=kept, earlier=ordered([*run.earlier, *others]))
 
 
 def _named(names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from benchbox import host
 from benchbox.analysis.latency import Latency
 from benchbox.analysis.stats import Interval
 from benchbox.errors import UsageError
-from benchbox.records import Context, Record, Run, known_macs, names, uncounted
+from benchbox.records import Context, Record, Run, known_macs, names, pools, uncounted
 from benchbox.records.names import Wanted
 from benchbox.report import (
     comparison,
@@ -152,7 +152,7 @@ def read(
     lines += [text for run in found for text in run.warnings]
     for text in [*map(str, failures), *lines]:
         warnings.warn(text, stacklevel=2)
-    return to_frame(found)
+    return to_frame(pools.current(found))
 
 
 def to_frame(runs: Sequence[Run]) -> "pd.DataFrame":

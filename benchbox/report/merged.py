@@ -7,6 +7,7 @@ from itertools import combinations
 
 from benchbox.records import Run
 from benchbox.records.merge import Merged, Replaced, between, of_several_graphs
+from benchbox.records.pools import folded
 from benchbox.report.changes import changes
 from benchbox.report.multi_device import tables_of
 from benchbox.report.table import Table
@@ -29,7 +30,7 @@ def _of_spec(name: str, merged: Merged, labels: Sequence[str], verbose: bool) ->
     runs = [replace(run, context=replace(run.context, device=label)) for run, label in pairs]
     first, *others = tables_of(runs, verbose=verbose, is_merged=True)
     replaced = [each for each in merged.replaced if each.record.spec == name]
-    failures = (*first.failures, *_graphs(runs), *_apart(pairs))
+    failures = (*first.failures, *_graphs(folded(runs)), *_apart(pairs))
     return [replace(first, failures=failures, notes=(*first.notes, *_replaced(replaced))), *others]
 
 

@@ -12,13 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchbox import host
 from benchbox.errors import DeviceError, RecordError, SpecError, UsageError
 from benchbox.fleet import roster, submit, worker
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Task
 from benchbox.records import writer
-from benchbox.specs import Case
+from benchbox.specs import Case, OnnxFile
 from tests.fleet import stand_in
 from tests.fleet.lab import CONTROL, Hearer, Inside, Lab, once, waited
 
@@ -114,6 +115,24 @@ def test_who_resumes_a_run_that_goes_on_is_refused_before_anything_is_timed(lab:
     assert (hearer.put_aside, lab.begun()) == ({}, begun)
     lab.run(hearer, resume=True)
     assert lab.timed() == lab.everything()
+
+
+def test_figures_are_of_the_graphs_that_are_asked_for_now(lab: Lab) -> None:
+    def shown() -> set[str]:
+        outcomes = lab.run(hearer, resume=True).outcomes.values()
+        return {r.sha256 for o in outcomes for r in o.run.records if r.case == "c1"}
+
+    hearer, graph = Hearer(), lab.cases[1].source
+    assert isinstance(graph, OnnxFile)
+    first = graph.path.read_text()
+    lab.run(hearer)
+    for text in ("another", first):
+        graph.path.write_text(text)
+        broken = lab.state / next(name for name, case in hearer.finished_on[::-1] if case == "c1")
+        broken.touch()
+        assert shown() == {host.sha256(graph.path)}
+        broken.unlink()
+    assert [case for _, case in hearer.finished_on][12:] == ["c1", "c1"]
 
 
 def test_what_a_device_has_begun_waits_for_it_alone(

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from benchbox.analysis.latency import Latency
+from benchbox.analysis.samples import Burst
 from benchbox.analysis.stats import Interval
 from benchbox.records import Record, Run, merge
 from benchbox.records.pools import folded
 from benchbox.report import merged
+from benchbox.report.frame import read
 from benchbox.report.multi_device import tables_of
 from tests.helpers.command import invoke
 from tests.helpers.record_files import context, record, write
@@ -101,12 +103,29 @@ def test_what_else_its_host_has_keeps_no_board_apart() -> None:
     assert run.pool is not None
 
 
-def test_a_case_of_two_graphs_says_nothing_of_boards() -> None:
-    changed = replace(SHARED[0], graph={"sha256": "cd" * 32})
-    (run,) = folded([POOL[0], board(2, changed)])
+def test_of_a_case_with_two_graphs_the_one_asked_for_last_counts() -> None:
+    changed = replace(timed(0, "groups=1", 9.0), graph={"sha256": "00" * 31 + "01"}, asked_s=2.0)
+    bursts = [Burst(0, 0, (2_000_000,))]
+    before = replace(POOL[0], records=[replace(SHARED[0], bursts=bursts, asked_s=1.0)])
+    (run,) = folded([before, board(2, changed)])
+    assert [each.sha256 for each in run.records] == [changed.sha256]
+    assert [each.sha256 for each in run.earlier] == [SHARED[0].sha256]
     assert run.pool is not None
     assert run.pool.boards.effects == {}
+    first, *_ = merged.tables(merge.merge([before, board(2, changed)]))
+    assert not [line for line in first.failures if "not the same graph" in line]
     assert "no case has an interval on two" in tables_of([POOL[0], board(2, changed)])[0].notes[-1]
+
+
+def test_files_have_the_graph_that_a_command_asked_for_last(tmp_path: Path) -> None:
+    plan = {"pool": "ab12", "together": "ab" * 8}
+    for number in (1, 2):
+        figure = replace(timed(number, "groups=1"), asked_s=float(number))
+        write(tmp_path, figure, timed(9, "groups=9"), of=context(device=f"pi-{number}", plan=plan))
+    out = invoke("report", "g2", "--format", "csv", "--results", str(tmp_path))
+    rows = [(row["device"], row["case"]) for row in csv.DictReader(out.stdout.splitlines())]
+    assert sorted(rows) == [("pi-1", "groups=9"), ("pi-2", "groups=1"), ("pi-2", "groups=9")]
+    assert len(read(tmp_path / "*/*")) == len(rows)
 
 
 @pytest.mark.parametrize(
