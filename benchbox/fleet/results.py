@@ -2,91 +2,35 @@
 
 import contextlib
 import secrets
-import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from benchbox import records
-from benchbox.errors import RecordError, StorageError
-from benchbox.fleet import members
+from benchbox.errors import RecordError
+from benchbox.fleet import device_file, members
 from benchbox.fleet.chunks import Chunk, sha256_of
+from benchbox.fleet.device_file import GOOD, DeviceFile
 from benchbox.fleet.members import Member
 from benchbox.records import (
     Context,
     Record,
     Run,
-    Writer,
     differences,
-    model,
     pools,
     reader,
     resume,
     writer,
 )
 from benchbox.records.differences import Difference
-from benchbox.records.indexed_line import IndexedLine
-from benchbox.records.model import RECORD, STILL_TIMED
+from benchbox.records.model import STILL_TIMED
 from benchbox.runner.context import facts, planned
 from benchbox.runner.request import Outcome, Request
 from benchbox.specs import Case
 
-GOOD = ("ok", "imprecise")  # with a figure; whoever resumes times the others again
 LATER_S = 1e-6  # at least, by a clock that may have been set back
 MOST_SHOWN = 1000  # records that are read again for a table
-
-
-@dataclass(slots=True)
-class DeviceFile:
-    """The file of one device's run, whose samples are on disk and nowhere else.
-
-    `statuses` are those of the cases that it has, by key and sha256 of the graph; of earlier
-    commands they are of cases with a figure alone. `begun` has what a task may go on from.
-    """
-
-    writer: Writer
-    context: Context
-    statuses: dict[tuple[str, str], str] = field(default_factory=dict)
-    begun: dict[str, Record] = field(default_factory=dict)
-    lost: str = ""
-    is_earlier: bool = False  # whether all of it is of earlier commands
-    replaces: bool = False  # whether records of earlier lines count no more
-
-    def append(self, found: Sequence[Record], *, is_comparison: bool) -> None:
-        """Write records; once the file cannot be, to another in the temporary folder.
-
-        Raises StorageError where that cannot be written, either.
-        """
-        try:
-            self.writer.append(*found)
-        except StorageError as error:
-            if self.lost:
-                raise
-            rescued, self.lost = _rescued(self.context, error)
-            self.writer.close()
-            self.writer = rescued
-            self.writer.append(*found)
-        self.replaces |= self.is_earlier
-        self.is_earlier = False
-        for record in found:
-            graph = (record.key, record.sha256)
-            self.replaces |= record.key in self.begun or graph in self.statuses
-            if not record.is_unfinished:
-                self.statuses[graph] = record.status
-            if record.is_unfinished or (is_comparison and record.has_samples):
-                self.begun[record.key] = record  # of a comparison with all that it is set beside
-            else:
-                self.begun.pop(record.key, None)
-
-    def outcome(self, *, interrupted: bool, is_shown: bool) -> Outcome:
-        """What became of the run on this device, with records to be shown."""
-        path = self.writer.path
-        if self.replaces and is_shown:
-            records.compact(path, self.context)
-        self.writer.close()
-        run = records.read(path) if is_shown else Run(path, self.context, ())
-        return Outcome(run, interrupted, self.lost, "failed" in self.statuses.values())
 
 
 class Results:
@@ -203,7 +147,7 @@ class Results:
         )
         file = self.files.get(device)
         if file is None or (file.is_earlier and differences.of_samples(file.context, own)):
-            file = self.files[device] = _created(self._request.results, own)
+            file = self.files[device] = device_file.created(self._request.results, own)
             self._all.append(file)
         return file
 
@@ -216,11 +160,11 @@ class Results:
         with contextlib.ExitStack() as opened:
             found = []
             for path in self._paths():
-                run = records.read(path, reader.first_line(path))
-                resume.require_none(path, self._differences(run.context))
-                writer = opened.enter_context(records.reopen(run))
-                statuses, begun = _kept(path, newest, is_comparison=self._is_comparison)
-                found.append(DeviceFile(writer, run.context, statuses, begun, is_earlier=True))
+                context = records.read(path, reader.first_line(path)).context
+                resume.require_none(path, self._differences(context))
+                file = device_file.reopened(path, newest, is_comparison=self._is_comparison)
+                opened.callback(file.writer.close)
+                found.append(file)
             opened.pop_all()
         for file in found:
             file.statuses = {
@@ -252,59 +196,9 @@ class Results:
         ]
 
 
-def _created(results: Path, context: Context) -> DeviceFile:
-    try:
-        return DeviceFile(records.create(results, context), context)
-    except StorageError as error:
-        writer, lost = _rescued(context, error)
-        return DeviceFile(writer, context, lost=lost)
-
-
-def _rescued(context: Context, error: StorageError) -> tuple[Writer, str]:
-    """A file in the temporary folder, and what to say of it; raises the error without one."""
-    try:
-        writer = records.create(Path(tempfile.mkdtemp(prefix="benchbox-")), context)
-    except (StorageError, OSError):
-        raise error from None
-    return writer, f"{error}; records from then on are in {writer.path}"
-
-
 def _has_samples(record: Record) -> bool:
     return record.has_samples and record.status in GOOD
 
 
 def _unfinished(record: Record) -> Record:
     return replace(record, status="imprecise", reason=STILL_TIMED)
-
-
-@dataclass(frozen=True, slots=True)
-class _StatusLine(IndexedLine):
-    """A line of a record as far as whoever resumes its run has it."""
-
-    reason: str = ""
-    asked_s: float = 0.0
-
-
-def _kept(
-    path: Path, newest: dict[str, tuple[float, str]], *, is_comparison: bool
-) -> tuple[dict[tuple[str, str], str], dict[str, Record]]:
-    """The cases that a file has a figure of, and the records that are gone on from.
-
-    Of the others no sample is kept; those of a comparison go on together. `newest` has when each
-    case was asked for last, and of which graph.
-    """
-    done, texts = dict[tuple[str, str], str](), dict[tuple[str, str], bytes]()
-    for _, line, text in reader.scan(path, _StatusLine, []):
-        if isinstance(line, Context) or line.kind != RECORD:
-            continue
-        key = (f"{line.spec}:{line.case}", line.sha256)
-        newest[key[0]] = max((line.asked_s, key[1]), newest.get(key[0], (0.0, "")))
-        done.pop(key, None)  # the last one counts
-        texts.pop(key, None)
-        is_unfinished = model.is_unfinished(line.status, line.reason)
-        if line.status in GOOD and line.latency is not None and not is_unfinished:
-            done[key] = line.status
-        if is_unfinished or (is_comparison and line.status in GOOD):
-            texts[key] = text
-    run = records.read(path, b"".join([reader.first_line(path), *texts.values()]))
-    return done, {record.key: record for record in run.records}
