@@ -5,10 +5,9 @@ import operator
 import queue
 import secrets
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from benchbox import records
 from benchbox.errors import BenchboxError, DeviceError, StorageError, UsageError
@@ -16,9 +15,10 @@ from benchbox.fleet import exports, targets, task
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.chunks import Chunk
 from benchbox.fleet.connection import Connection, Flight
+from benchbox.fleet.in_flight import InFlight, SentChunk, SoFar
 from benchbox.fleet.members import Member
 from benchbox.fleet.roster import AWAY_S, Roster, Told
-from benchbox.fleet.targets import FleetTarget, SentChunk
+from benchbox.fleet.targets import FleetTarget
 from benchbox.records import Record
 from benchbox.runner.request import Request
 from benchbox.runner.several_devices import Ends
@@ -27,13 +27,6 @@ from benchbox.specs import Case
 LOOK_S = 5.0  # between looks at who is in the fleet, as often as its members tell that they live
 IN_FLIGHT = 2  # tasks of a device: the one it is at, and the one after it
 NOTHING = ""  # a key of no task: chunks are ready
-
-
-class SoFar(NamedTuple):
-    """What a task that is not over has measured so far, as lines of a run."""
-
-    key: str
-    lines: str
 
 
 class Hearer(Told, Protocol):
@@ -73,7 +66,7 @@ class Submission:
         """
         self._hearer, self._priority = hearer, priority
         self._roster = Roster(hearer)
-        self._sent: dict[str, SentChunk] = {}
+        self._sent = InFlight()
         self._over: queue.SimpleQueue[str | SoFar] = queue.SimpleQueue()
         self._connection = connection
         connection.heard = self._hear
@@ -98,7 +91,7 @@ class Submission:
             ends.interrupted = True
             self._wind_up()
         finally:
-            self._drop(lambda _: True)
+            self._sent.drop(lambda _: True)
         for index, target in enumerate(self._targets):
             for outcome in target.results.outcomes(interrupted=ends.interrupted):
                 ends.outcomes[len(ends.outcomes)] = outcome
@@ -132,14 +125,14 @@ class Submission:
         error = target.ahead.error
         if error is not None and not isinstance(error, BenchboxError):
             raise error
-        if target.is_done and not self._has_sent(target):
+        if target.is_done and not self._sent.of(target):
             target.failure = target.failure or error or target.given_up()
 
     def _wind_up(self) -> None:
         """Take back what has not begun, and have the rest end; again Ctrl-C leaves at once."""
         self._is_stopping = True
         with contextlib.suppress(KeyboardInterrupt):
-            self._drop(lambda sent: not sent.flight.has_begun)
+            self._sent.drop(lambda sent: not sent.flight.has_begun)
             if self._sent:
                 self._hearer.stopping(len(self._sent))
             hosts = {sent.flight.member.worker for sent in self._sent.values()}
@@ -168,7 +161,7 @@ class Submission:
         self._roster.look(found or (), {each.identity for each in self._targets})
         for name, why in self._connection.wrong.items():
             self._roster.put_aside(name, why)
-        for sent in self._drop(self._has_left):
+        for sent in self._sent.drop(self._has_left):
             sent.target.take_back(sent.chunk)
         return found or ()
 
@@ -183,7 +176,7 @@ class Submission:
         """Fail a target that no device is left for."""
         there = self._roster.of(target.text, target.identity)
         is_spent = all(map(self._roster.is_aside, there))
-        is_at_it = self._has_sent(target) and not self._is_away
+        is_at_it = self._sent.of(target) and not self._is_away
         if target.is_done or is_at_it or not is_spent:
             target.alone_since = None
             return
@@ -196,66 +189,39 @@ class Submission:
 
     def _fail(self, target: FleetTarget, error: BenchboxError) -> None:
         target.failure = error
-        self._drop(lambda sent: sent.target is target)
-
-    def _has_sent(self, target: FleetTarget) -> bool:
-        return any(sent.target is target for sent in self._sent.values())
+        self._sent.drop(lambda sent: sent.target is target)
 
     def _hand_out(self, target: FleetTarget) -> None:
         """Give each device of a target its tasks, those with the fewest first."""
         usable = self._roster.usable(target.text, target.identity)
         count = len(usable)
-        own = [sent for sent in self._sent.values() if sent.target is target]
-        counts = Counter(sent.flight.member.name for sent in own)
-        at = {s.flight.member.name for s in own if target.control.key in s.whole.graphs}
         while usable and target.failure is None:
+            counts = self._sent.counts(target)
             member = min(usable, key=lambda each: counts[each.name])
             if counts[member.name] >= IN_FLIGHT:
                 return
-            chunk = target.next(member.name, count, is_at_control=member.name in at)
-            if chunk is None:
-                if counts[member.name] or not self._spare(target, counts, member.name):
-                    usable.remove(member)
-                continue
-            free = [each for each in usable if counts[each.name] < IN_FLIGHT]
-            begun = (each for each in free if target.results.has_begun(each.name, chunk))
-            member = next(begun, member)
-            whole = self._send(target, chunk, member, is_at_control=member.name in at)
-            at |= {member.name} if target.control.key in whole.graphs else set()
-            counts[member.name] += 1
+            is_at = self._sent.is_at(target, member.name, target.control.key)
+            if chunk := target.next(member.name, count, is_at_control=is_at):
+                free = [each for each in usable if counts[each.name] < IN_FLIGHT]
+                begun = (each for each in free if target.results.has_begun(each.name, chunk))
+                self._send(target, chunk, next(begun, member))
+            elif counts[member.name] or not self._sent.spare(target, member.name):
+                usable.remove(member)
 
-    def _spare(self, target: FleetTarget, counts: Counter[str], device: str) -> bool:
-        """Where no chunk is left for a device, take back one that waits for another, if any.
-
-        What a device has measured some of before waits for that one.
-        """
-        waiting = [s for s in self._sent.values() if s.target is target and not s.flight.has_begun]
-        for sent in reversed(waiting if target.ahead.is_done else []):
-            name, chunk = sent.flight.member.name, sent.chunk
-            is_its_own = target.results.has_begun(name, chunk)
-            if counts[name] > 1 and chunk.before != device and not is_its_own:
-                self._drop(partial(operator.is_, sent))
-                counts[name] -= 1
-                target.take_back(chunk)
-                return True
-        return False
-
-    def _send(
-        self, target: FleetTarget, chunk: Chunk, member: Member, *, is_at_control: bool
-    ) -> Chunk:
-        """Send a chunk to a device, with the control where it is to have that; all that it has."""
+    def _send(self, target: FleetTarget, chunk: Chunk, member: Member) -> None:
+        """Send a chunk to a device, with the control where it has not had that."""
         key = f"benchbox-{secrets.token_hex(16)}"
         chunk.is_kept |= self._roster.rests(member)
-        whole = chunk if is_at_control else target.control.added(chunk, member.name)
+        is_at = self._sent.is_at(target, member.name, target.control.key)
+        whole = chunk if is_at else target.control.added(chunk, member.name)
         asked = target.task(whole, member.name, self._connection.topic, key)
         files = task.files(whole.cases, whole.graphs)
         flight = Flight(self._connection, asked, member, files, self._over.put, self._priority)
         self._sent[key] = SentChunk(target, chunk, whole, flight)
-        return whole
 
     def _take(self, sent: SentChunk) -> None:
         """Keep what a task returned; where its device failed, put that aside."""
-        flight, name = sent.flight, sent.flight.member.name
+        flight, name = sent.flight, sent.device
         self._note(flight)
         if flight.reply is not None and flight.reply.refusal:
             self._fail(sent.target, UsageError(flight.reply.refusal))
@@ -285,10 +251,9 @@ class Submission:
         """Keep what a task has measured so far; where its device tells nonsense, put that aside."""
         sent = self._sent.get(part.key)
         if sent is not None and (reason := self._keep(sent, part.lines, is_part=True)):
-            name = sent.flight.member.name
-            self._drop(partial(operator.is_, sent))
+            self._sent.drop(partial(operator.is_, sent))
             sent.target.take_back(sent.chunk, is_loss=True)
-            self._roster.put_aside(name, reason)
+            self._roster.put_aside(sent.device, reason)
 
     def _is_for_another(self, sent: SentChunk) -> bool:
         """Whether what a device that rests had goes to one that does not, as it does once."""
@@ -299,7 +264,7 @@ class Submission:
 
     def _keep(self, sent: SentChunk, lines: str, *, is_part: bool = False) -> str:
         """Keep the records of a task; why its device is not to be believed, empty where it is."""
-        results, chunk, name = sent.target.results, sent.chunk, sent.flight.member.name
+        results, chunk, name = sent.target.results, sent.chunk, sent.device
         try:
             run = results.read(name, lines, sent.whole, is_part=is_part)
         except Exception as error:  # whatever a device tells takes no other's cases with it
@@ -318,14 +283,6 @@ class Submission:
         if rest := chunk.rest([record.key for record in run.records], name):
             sent.target.take_back(rest)
         return ""
-
-    def _drop(self, is_wanted: Callable[[SentChunk], bool]) -> list[SentChunk]:
-        """Take some tasks back."""
-        found = {key: sent for key, sent in self._sent.items() if is_wanted(sent)}
-        for key, sent in found.items():
-            del self._sent[key]
-            sent.flight.drop()
-        return [*found.values()]
 
 
 def run(

@@ -17,7 +17,6 @@ from benchbox.fleet.chunks import (
     groups,
     prepared,
 )
-from benchbox.fleet.connection import Flight
 from benchbox.fleet.control import Control
 from benchbox.fleet.members import Member
 from benchbox.fleet.results import Results
@@ -108,16 +107,6 @@ class FleetTarget:
             topic=topic,
             key=key,
         )
-
-
-@dataclass(slots=True)
-class SentChunk:
-    """A chunk that a device has, and all that it times with it."""
-
-    target: FleetTarget
-    chunk: Chunk
-    whole: Chunk
-    flight: Flight
 
 
 def of_request(
