@@ -147,21 +147,29 @@ def current(runs: Sequence[Run]) -> list[Run]:
 
 
 def _of_newest_graphs(runs: Sequence[Run]) -> list[Run]:
-    """The runs with records of each case's newest graph, whichever board timed that."""
+    """The runs with records of each case's newest graph, whichever board timed that.
+
+    Those without a figure are left out where another board has one.
+    """
     newest: dict[str, tuple[float, str]] = {}
     for record in (record for run in runs for record in run.records):
         graph = record.asked_s, record.sha256
         newest[record.key] = max(graph, newest.get(record.key, graph))
-    return [_with_graphs({key: graph for key, (_, graph) in newest.items()}, run) for run in runs]
+    graphs = {key: graph for key, (_, graph) in newest.items()}
+    own = [[each for each in run.records if each.sha256 == graphs[each.key]] for run in runs]
+    timed = {each.key for found in own for each in found if each.latency}
+    return [
+        replace(
+            run,
+            records=[each for each in found if each.latency or each.key not in timed],
+            earlier=ordered([*run.earlier, *_of_others(run, graphs)]),
+        )
+        for run, found in zip(runs, own, strict=True)
+    ]
 
 
-def _with_graphs(graphs: Mapping[str, str], run: Run) -> Run:
-    """The run with records of these graphs, by case, and the samples of others as earlier ones."""
-    kept = [record for record in run.records if record.sha256 == graphs[record.key]]
-    if len(kept) == len(run.records):
-        return run
-    others = [r for r in run.records if r.sha256 != graphs[r.key] and r.has_samples]
-    return replace(run, records=kept, earlier=ordered([*run.earlier, *others]))
+def _of_others(run: Run, graphs: Mapping[str, str]) -> list[Record]:
+    return [each for each in run.records if each.sha256 != graphs[each.key] and each.has_samples]
 
 
 def _named(names: Sequence[str]) -> str:

@@ -135,6 +135,17 @@ def test_figures_are_of_the_graphs_that_are_asked_for_now(lab: Lab) -> None:
     assert [case for _, case in hearer.finished_on][12:] == ["c1", "c1"]
 
 
+def test_what_failed_and_is_timed_by_another_device_has_not_failed(lab: Lab) -> None:
+    lost, broken = lab.state / "pi-1.lost", lab.state / "pi-1"
+    lost.touch()
+    (lab.state / "pi-2").touch()
+    lab.run(Hearer())
+    (lab.state / "pi-2").unlink()
+    broken.touch()
+    outcomes = lab.run(Hearer(), resume=True).outcomes.values()
+    assert Counter(r.status for o in outcomes for r in o.run.records) == {"ok": len(lab.cases)}
+
+
 def test_what_a_device_has_begun_waits_for_it_alone(
     lab: Lab, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
