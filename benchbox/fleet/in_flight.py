@@ -45,9 +45,9 @@ class InFlight(dict[str, SentChunk]):
         """How many tasks of a target each device has."""
         return Counter(sent.device for sent in self.of(target))
 
-    def is_at(self, target: FleetTarget, device: str, key: str) -> bool:
-        """Whether a device has a case of a target."""
-        return any(s.device == device and key in s.whole.graphs for s in self.of(target))
+    def at(self, target: FleetTarget, key: str) -> set[str]:
+        """The devices that have a case of a target."""
+        return {sent.device for sent in self.of(target) if key in sent.whole.graphs}
 
     def drop(self, is_wanted: Callable[[SentChunk], bool]) -> list[SentChunk]:
         """Take some tasks back."""

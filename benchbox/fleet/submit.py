@@ -113,7 +113,8 @@ class Submission:
     def _all(self) -> None:
         while True:
             for target in self._targets:
-                self._hand_out(target)
+                while self._hand_out(target):
+                    pass
                 self._check(target)
                 self._give_up(target)
             if not self._sent and all(each.is_done for each in self._targets):
@@ -191,29 +192,28 @@ class Submission:
         target.failure = error
         self._sent.drop(lambda sent: sent.target is target)
 
-    def _hand_out(self, target: FleetTarget) -> None:
-        """Give each device of a target its tasks, those with the fewest first."""
+    def _hand_out(self, target: FleetTarget) -> bool:
+        """Give a device of a target a task, one of those with the fewest; whether there was one."""
         usable = self._roster.usable(target.text, target.identity)
-        count = len(usable)
-        while usable and target.failure is None:
-            counts = self._sent.counts(target)
-            member = min(usable, key=lambda each: counts[each.name])
-            if counts[member.name] >= IN_FLIGHT:
-                return
-            is_at = self._sent.is_at(target, member.name, target.control.key)
-            if chunk := target.next(member.name, count, is_at_control=is_at):
-                free = [each for each in usable if counts[each.name] < IN_FLIGHT]
+        counts = self._sent.counts(target)
+        at = self._sent.at(target, target.control.key)
+        free = [each for each in usable if counts[each.name] < IN_FLIGHT and not target.failure]
+        for member in sorted(free, key=lambda each: counts[each.name]):
+            find = partial(target.next, member.name, len(usable), member.name in at)
+            chunk = find()
+            if not (chunk or counts[member.name]) and self._sent.spare(target, member.name):
+                chunk = find()
+            if chunk:
                 begun = (each for each in free if target.results.has_begun(each.name, chunk))
-                self._send(target, chunk, next(begun, member))
-            elif counts[member.name] or not self._sent.spare(target, member.name):
-                usable.remove(member)
+                self._send(target, chunk, next(begun, member), at)
+                return True
+        return False
 
-    def _send(self, target: FleetTarget, chunk: Chunk, member: Member) -> None:
-        """Send a chunk to a device, with the control where it has not had that."""
+    def _send(self, target: FleetTarget, chunk: Chunk, member: Member, at: set[str]) -> None:
+        """Send a chunk to a device, with the control where it has not had that, nor is `at` it."""
         key = f"benchbox-{secrets.token_hex(16)}"
         chunk.is_kept |= self._roster.rests(member)
-        is_at = self._sent.is_at(target, member.name, target.control.key)
-        whole = chunk if is_at else target.control.added(chunk, member.name)
+        whole = chunk if member.name in at else target.control.added(chunk, member.name)
         asked = target.task(whole, member.name, self._connection.topic, key)
         files = task.files(whole.cases, whole.graphs)
         flight = Flight(self._connection, asked, member, files, self._over.put, self._priority)

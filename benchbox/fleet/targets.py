@@ -43,7 +43,7 @@ class FleetTarget:
     alone_since: float | None = None
     failure: BenchboxError | None = None
 
-    def next(self, device: str, devices: int, *, is_at_control: bool = False) -> Chunk | None:
+    def next(self, device: str, devices: int, is_at_control: bool) -> Chunk | None:
         """The next chunk for a device, of those that came back first; None where none is ready.
 
         What it has not timed is for others, as is the control case while it is at that. The last,

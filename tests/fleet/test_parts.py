@@ -282,9 +282,9 @@ def test_cases_with_which_worker_after_worker_is_lost_are_given_up() -> None:
     target = targets.FleetTarget("pool:pi", "one", unused, unused, ahead, 1.0, Control(unused))
     for left in range(targets.MOST_LOSSES):
         assert target.given_up() is None, f"after {left}"
-        chunk = target.next("pi-1", 1) or chunks.Chunk(cases(a=2), {}, {"s:a0", "s:a1"}, {})
+        chunk = target.next("pi-1", 1, False) or chunks.Chunk(cases(a=2), {}, {"s:a0", "s:a1"}, {})
         target.take_back(chunk, is_loss=True)
-    assert target.next("pi-1", 1) is None
+    assert target.next("pi-1", 1, False) is None
     assert str(target.given_up()).startswith("s:a0 and 1 more: not timed")
 
 
