@@ -2,7 +2,8 @@
 
 A device times a case at once, but waits while the second folder has a file `hold` or `hold-NAME`,
 until that has one `go` for this task. One whose name has a file there is broken; with `NAME.slow`
-it has no time for a call, with `NAME.lost` each case fails; `NAME.ns` has what its sentinel reads.
+it has no time for a call, with `NAME.lost` each case fails, with `NAME.bare` its figures are of no
+graph; `NAME.ns` has what its sentinel reads.
 Graphs are exported, too: each is the name of its case.
 """
 
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
 IDLE = Glance(100_000.0)
 CALLS_NS = (10**6, 2 * 10**6, 3 * 10**6)
 LATENCY = Latency(0.002, 0.0019, 0.0021, 0.003, None, 0.002, 0.001, 64, 0.9, 20)
+FLAGS: Mapping[str, Mapping[str, Any]] = {
+    "slow": {"status": "imprecise", "latency": None},
+    "lost": {"status": "failed", "latency": None},
+    "bare": {"graph": None},
+}
 HELLO: Mapping[str, Any] = {
     "host": {"machine": "aarch64", "cpu": "Cortex-A76", "cpus": 4},
     "versions": {"onnxruntime": "1.22"},
@@ -56,9 +62,9 @@ def measure(folder: Path, request: Request, ready: Prepared, watcher: Any) -> Ou
         raise TooMuchError("more threads than processors")
     gate = Gate(state_at(reading_ns(folder, name), 3))
     facts: dict[str, Any] = {"gate": gate}
-    for flag, status in {"slow": "imprecise", "lost": "failed"}.items():
+    for flag, changed in FLAGS.items():
         if (folder / f"{name}.{flag}").exists():
-            facts |= {"status": status, "latency": None}
+            facts |= changed
     return timed(request, ready, watcher, lambda: facts, partial(is_held, folder, name))
 
 

@@ -70,11 +70,17 @@ def test_each_device_times_the_control_once(
     assert Counter(case for _, case in hearer.finished_on) == lab.everything()
 
 
-def test_a_device_that_fails_is_put_aside_and_its_cases_go_elsewhere(lab: Lab) -> None:
-    (lab.state / "pi-1").touch()
+@pytest.mark.parametrize(
+    ("flag", "says"), [("pi-1", "it is on fire"), ("pi-1.bare", "what was not asked for")]
+)
+def test_a_device_that_fails_is_put_aside_and_its_cases_go_elsewhere(
+    flag: str, says: str, lab: Lab
+) -> None:
+    (lab.state / flag).touch()
     hearer = Hearer()
     ends = lab.run(hearer)
-    assert hearer.put_aside == {"pi-1": "device 'pi-1': it is on fire"}
+    assert [*hearer.put_aside] == ["pi-1"]
+    assert says in hearer.put_aside["pi-1"]
     assert Counter(lab.recorded()["pi-2"]) == lab.everything()
     assert not ends.failures
     (lab.state / "pi-2").touch()
