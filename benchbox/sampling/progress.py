@@ -68,8 +68,9 @@ class Progress:
         Slopes are fitted anew where asked.
         """
         if machine.gate != self._gate:
-            self.rounds, self.paired = {}, {}
-            self._gate, self._judged, self.fitted = machine.gate, 0, 0
+            self.paired, self._gate, self._judged = {}, machine.gate, 0
+            if machine.usual is None:  # else slopes say what states make of a latency
+                self.rounds = {}
         fresh = self.bursts[self._judged :]
         if machine.usual is None:
             self.rounds = {**self.rounds, **samples.round_medians(fresh, machine.gate)}
