@@ -224,7 +224,7 @@ class Submission:
         flight, name = sent.flight, sent.device
         self._note(flight)
         if flight.reply is not None and flight.reply.refusal:
-            self._fail(sent.target, UsageError(flight.reply.refusal))
+            self._fail(sent.target, UsageError(f"{name}: {flight.reply.refusal}"))
         elif self._is_stopping and not flight.lines:
             sent.target.take_back(sent.chunk)
         elif flight.is_cut_short and not self._is_stopping:  # its worker leaves
