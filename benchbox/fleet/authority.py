@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PORT, ANY = 8786, "0.0.0.0"  # noqa: S104 - whoever has a certificate
 CONNECT_S = 5.0
 YEARS = 10
+EARLIER = timedelta(days=1)  # clocks of boards are behind
 AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority-key.pem"
 MEMBER, MEMBER_KEY = "member.pem", "member-key.pem"
 FOR_MEMBERS = (AUTHORITY, MEMBER, MEMBER_KEY)
@@ -109,8 +110,7 @@ def _check(folder: Path) -> None:
     except (OSError, ValueError):
         raise UsageError(f"{folder}: {AUTHORITY} or {MEMBER} is no certificate") from None
     for name, each in ((AUTHORITY, root), (MEMBER, own)):
-        if (end := each.not_valid_after_utc) < datetime.now(UTC):
-            raise UsageError(f"{folder / name}: it expired on {end:%Y-%m-%d}; {AGAIN}")
+        _require_current(folder / name, each)
     try:
         own.verify_directly_issued_by(root)
     except (ValueError, TypeError, InvalidSignature):
@@ -122,6 +122,16 @@ def _check(folder: Path) -> None:
         context.load_cert_chain(folder / MEMBER, folder / MEMBER_KEY, password="")
     except OSError:
         raise UsageError(f"{folder}: {MEMBER_KEY} is not the key of {MEMBER}; {AGAIN}") from None
+
+
+def _require_current(path: Path, certificate: "x509.Certificate") -> None:
+    """Raise UsageError for a certificate that has expired, or where the clock is behind."""
+    start, now = certificate.not_valid_before_utc, datetime.now(UTC)
+    if (end := certificate.not_valid_after_utc) < now:
+        raise UsageError(f"{path}: it expired on {end:%Y-%m-%d}; {AGAIN}")
+    if now < start:
+        clock = f"this machine's clock says {now:%Y-%m-%d}; set it"
+        raise UsageError(f"{path}: it is valid from {start:%Y-%m-%d} on, and {clock}")
 
 
 def _is_loopback(name: str) -> bool:
@@ -192,7 +202,7 @@ def _certificate(
         .issuer_name(named("benchbox fleet authority"))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))  # clocks of boards are behind
+        .not_valid_before(now - EARLIER)
         .not_valid_after(now + timedelta(days=365 * YEARS))
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from ssl import SSLError
 from unittest.mock import patch
@@ -66,9 +67,9 @@ def test_an_address_beyond_loopback_needs_certificates(url: str, says: str) -> N
     assert says in done.stderr
 
 
-def exchange(folder: Path, name: str, years: int) -> None:
-    """Put in the certificate of another fleet, for some years."""
-    with patch.object(authority, "YEARS", years):
+def exchange(folder: Path, name: str, **changes: object) -> None:
+    """Put in the certificate of another fleet, for other times."""
+    with patch.multiple(authority, **changes):
         authority.init(folder / "other")
     (folder / "other" / name).rename(folder / name)
 
@@ -76,9 +77,13 @@ def exchange(folder: Path, name: str, years: int) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda it: exchange(it, "authority.pem", 0), "authority.pem: it expired on"),
+        (lambda it: exchange(it, "authority.pem", YEARS=0), "authority.pem: it expired on"),
         (
-            lambda it: exchange(it, "member.pem", 1),
+            lambda it: exchange(it, "authority.pem", EARLIER=timedelta(days=-2)),
+            "this machine's clock says",
+        ),
+        (
+            lambda it: exchange(it, "member.pem", YEARS=1),
             "member.pem is of another fleet than authority.pem",
         ),
         (
