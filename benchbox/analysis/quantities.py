@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
 Schema = dict[str, object]
 LARGEST = (1 << 63) - 1  # fits the 64 bits in which comparing is fast
+SMALLEST, YEAR_S = 1e-9, 366 * 86_400.0  # share and time that can be asked for
 
 
 class Limits:

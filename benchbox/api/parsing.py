@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbox.analysis.limits import Limit
+from benchbox.analysis.quantities import SMALLEST, YEAR_S
 from benchbox.errors import UsageError
 
 if TYPE_CHECKING:
     from benchbox.devices.registry import Processors
     from benchbox.specs import Precision, Values
 
-SMALLEST = 1e-9  # share
 LOWEST = 50.0  # percentile
-YEAR_S = 366 * 86_400.0
 RAREST, FASTEST = 1 / 86_400, 100_000  # calls per second
 EARLIEST = 1970  # year
 HOURS = {"h": 1, "d": 24, "w": 168}

@@ -10,6 +10,7 @@ import typer
 
 from benchbox import runner, specs
 from benchbox.analysis import choice
+from benchbox.analysis.quantities import YEAR_S
 from benchbox.api import job, parsing
 from benchbox.api.job import Job
 from benchbox.api.plan import plan
@@ -147,7 +148,7 @@ def _budget(asked: BudgetOptions) -> Budget:
     if asked.budget is not None:
         return Budget(parsing.budget(asked.budget), percentile=asked.percentile)
     assert asked.fps is not None, "one of them is there"
-    if not 1 / parsing.YEAR_S < asked.fps <= FASTEST:
+    if not 1 / YEAR_S < asked.fps <= FASTEST:
         raise UsageError(f"--fps {asked.fps:g}: write images per second, up to {FASTEST:,.0f}")
     return Budget(1 / asked.fps, per_image=True, percentile=asked.percentile)
 

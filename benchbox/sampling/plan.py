@@ -2,14 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from benchbox.analysis import limits, stats
 from benchbox.analysis.adjusted import UNKNOWN_TAU, Z95, Rounds
+from benchbox.analysis.quantities import SMALLEST, YEAR_S, Count, Limits, Ratio, Some
 from benchbox.analysis.stats import Interval
 
 LEAST_PROCESS_S = 9.0  # to load all graphs, warm up and time some rounds
 MOST_PROCESSES = 20
 LEAST_REST = 0.3  # of the precision, asked of the rounds however much processes differ
+Width = Annotated[float, Limits(ge=SMALLEST, lt=1)]
+Time = Annotated[float, Limits(gt=0, le=YEAR_S)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +35,20 @@ class Plan:
     Before each session but the first the device may cool down for at most `cooldown_s`.
     """
 
-    precision: float = 0.01
-    max_time_s: float = 60.0
-    min_rounds: int = 20
-    burst_s: float = 0.06
-    min_calls: int = 5
-    seed: int = 0
-    sessions: int = 1
-    arrival_per_s: float | None = None
-    sustained_s: float | None = None
-    margin: float | None = None
-    limits: tuple[float, ...] = ()
-    cooldown_s: float = 0.0
-    aim: float = 1.0
-    percentiles: tuple[float, ...] = ()
+    precision: Width = 0.01
+    max_time_s: Time = 60.0
+    min_rounds: Some = 20
+    burst_s: Annotated[float, Limits(ge=1e-6, le=1)] = 0.06
+    min_calls: Annotated[int, Limits(ge=1, le=100)] = 5
+    seed: Count = 0
+    sessions: Annotated[int, Limits(ge=1, le=100)] = 1
+    arrival_per_s: Ratio | None = None
+    sustained_s: Time | None = None
+    margin: Width | None = None
+    limits: tuple[Ratio, ...] = ()
+    cooldown_s: Annotated[float, Limits(ge=0, le=YEAR_S)] = 0.0
+    aim: Annotated[float, Limits(gt=0, le=1)] = 1.0
+    percentiles: tuple[Annotated[float, Limits(ge=50, le=99.9)], ...] = ()
 
     @property
     def rounds_each(self) -> int:

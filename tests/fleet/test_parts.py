@@ -91,9 +91,6 @@ def test_a_task_survives_json_without_a_path_of_the_submitter(tmp_path: Path) ->
         ({"run": "a/b"}, "run"),
         ({"cases": []}, "cases"),
         ({"graphs": {}}, "graphs"),
-        ({"plan": {"precision": "1%"}}, "plan.precision"),
-        ({"plan": {"sessions": 10**9}}, "plan.sessions"),
-        ({"plan": {"max_time_s": -1.0}}, "plan.max_time_s"),
         ({"channels": "dsp"}, "channels"),
         ({"benchbox": "0.0.1"}, "benchbox 0.0.1"),
     ],
@@ -103,6 +100,35 @@ def test_a_wrong_task_is_refused_by_name(
 ) -> None:
     text = json.dumps({**json.loads(task.dump(asked(tmp_path))), **changes})
     with pytest.raises(UsageError, match=says):
+        task.parse_task(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("precision", "1%"),
+        ("precision", 0.0),
+        ("max_time_s", -1.0),
+        ("min_rounds", -1),
+        ("burst_s", 0.0),
+        ("burst_s", 1e12),
+        ("min_calls", 10**9),
+        ("seed", 10**30),
+        ("sessions", 1000),
+        ("arrival_per_s", 1e-9),
+        ("sustained_s", 60.0),
+        ("margin", -1.0),
+        ("limits", [-1.0]),
+        ("cooldown_s", 1e9),
+        ("aim", 0.0),
+        ("percentiles", [200.0]),
+    ],
+)
+def test_a_plan_that_no_fleet_is_asked_for_is_refused(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    text = json.dumps({**json.loads(task.dump(asked(tmp_path))), "plan": {name: value}})
+    with pytest.raises(UsageError, match=f"plan.{name}"):
         task.parse_task(text)
 
 
