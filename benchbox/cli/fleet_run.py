@@ -63,6 +63,15 @@ class FleetLines:
         """Print that a device rests no more."""
         self._console.print(f"{device} is usual again", style="yellow")
 
+    def left(self, device: str) -> None:
+        """Print that a device gets no cases for now."""
+        text = f"{device} has left the fleet; its cases go to others, or wait for it"
+        self._console.print(text, style="yellow")
+
+    def back(self, device: str) -> None:
+        """Print that a device gets cases again."""
+        self._console.print(f"{device} is back in the fleet", style="yellow")
+
     def stopping(self, count: int) -> None:
         """Print what Ctrl-C waits for."""
         tasks = "the task that has" if count == 1 else f"the {count} tasks that have"

@@ -29,6 +29,12 @@ class Told(Protocol):
     def usual(self, device: str) -> None:
         """A device that rested is as usual again."""
 
+    def left(self, device: str) -> None:
+        """A device's worker has left."""
+
+    def back(self, device: str) -> None:
+        """A device that had left is there again."""
+
 
 class Roster:
     """The devices of a fleet at the last look, and what is known of them besides."""
@@ -37,13 +43,18 @@ class Roster:
         self._told = told
         self._members: dict[str, Member] = {}
         self._aside: set[str] = set()
+        self._left: set[str] = set()
         self._resting: dict[str, float] = {}  # since when, as of those below
         self._missed: set[str] = set()  # since the last look
         self._unreached: dict[str, float] = {}
 
     def look(self, found: Sequence[Member], identities: Collection[str]) -> None:
-        """Take in who is there now, and of a run's `identities` who rests."""
-        self._members = {each.name: each for each in found}
+        """Take in who is there now, and of a run's `identities` who rests or has left.
+
+        While the scheduler is away nobody knows, and there are no identities.
+        """
+        before, self._members = self._members, {each.name: each for each in found}
+        self._tell_moves([e for e in before.values() if e.identity in identities])
         self._missed.clear()
         self._unreached = {n: s for n, s in self._unreached.items() if n in self._members}
         now = time.monotonic()
@@ -53,6 +64,15 @@ class Roster:
             if now - self._resting.get(name, now) > TOLD_S:
                 del self._resting[name]
                 self._told.usual(name)
+
+    def _tell_moves(self, before: Sequence[Member]) -> None:
+        for each in before:
+            if not (self.has(each) or self.is_aside(each)):
+                self._left.add(each.name)
+                self._told.left(each.name)
+        for name in sorted(self._left & self._members.keys()):
+            self._left.remove(name)
+            self._told.back(name)
 
     def of(self, target: str, identity: str) -> list[Member]:
         """The devices of a target that are there."""

@@ -154,14 +154,14 @@ class Submission:
 
     def _look(self) -> Sequence[Member]:
         """See who is in the fleet; what a device had that has left goes to others."""
-        self._looked = time.monotonic()
-        found = self._connection.members()
+        self._looked, found = time.monotonic(), self._connection.members()
         if self._is_away != (found is None):
             self._is_away = found is None
             self._hearer.waiting("the fleet's scheduler is away" if self._is_away else "")
-        self._roster.look(found or (), {each.identity for each in self._targets})
         for name, why in self._connection.wrong.items():
             self._roster.put_aside(name, why)
+        known = {e.identity for e in self._targets if not self._is_away}
+        self._roster.look(found or (), known)
         for sent in self._sent.drop(self._has_left):
             sent.target.take_back(sent.chunk)
         return found or ()

@@ -154,6 +154,12 @@ class Hearer:
     def usual(self, device: str) -> None:
         pass
 
+    def left(self, device: str) -> None:
+        pass
+
+    def back(self, device: str) -> None:
+        pass
+
     def waiting(self, reason: str) -> None:
         pass
 

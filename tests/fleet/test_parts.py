@@ -283,6 +283,12 @@ class Told:
     def usual(self, device: str) -> None:
         self.aside(device, "")
 
+    def left(self, device: str) -> None:
+        self.aside(device, "left")
+
+    def back(self, device: str) -> None:
+        self.aside(device, "back")
+
 
 def test_a_device_rests_for_a_run_until_its_worker_tells_otherwise(
     monkeypatch: pytest.MonkeyPatch,
@@ -301,6 +307,20 @@ def test_a_device_rests_for_a_run_until_its_worker_tells_otherwise(
     own.look(usual, {"one"})
     assert own.usable("", "one") == usual[:1]
     assert told.heard == [("pi-1", "hot"), ("pi-2", "it drifts"), ("pi-1", "")]
+
+
+def test_a_device_that_leaves_is_told_of_and_one_that_is_back() -> None:
+    told = Told()
+    own = roster.Roster(told)
+    first, other, third = member("pi-1"), member("pc", "two"), member("pi-3")
+    own.put_aside("pi-3", "it is on fire")
+    for found in ([first, other, third], [], [first], [replace(first, worker="v")]):
+        own.look(found, {"one"})
+    own.look([], ())
+    own.look([first], {"one"})
+    told_of_first = [what for name, what in told.heard if name == "pi-1"]
+    assert told_of_first == ["left", "back"] * 2
+    assert [name for name, _ in told.heard if name != "pi-1"] == ["pi-3"]
 
 
 def test_cases_with_which_worker_after_worker_is_lost_are_given_up() -> None:

@@ -112,6 +112,12 @@ class Silent:
     def usual(self, device: str) -> None:
         print(device, "is usual again", file=sys.stderr)
 
+    def left(self, device: str) -> None:
+        print(device, "has left", file=sys.stderr)
+
+    def back(self, device: str) -> None:
+        print(device, "is back", file=sys.stderr)
+
     def stopping(self, count: int) -> None:
         pass
 
