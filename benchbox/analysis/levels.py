@@ -164,10 +164,11 @@ class MemoryLevels:
 
         None without readings of the stream.
         """
+        centre = math.log(compute_ns)
         calm = [
             key
             for key, (total, count) in self._clocks.items()
-            if count and abs(total / count - math.log(compute_ns)) <= WINDOW
+            if count and abs(total / count - centre) <= WINDOW
         ]
         stream_ns = self._stream.usual_ns(calm)
         return Usual(compute_ns, stream_ns, self._refill.usual_ns(calm)) if stream_ns else None

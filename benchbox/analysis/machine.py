@@ -27,7 +27,7 @@ WORTH = 0.03
 # What is usual stays until it is so far from the middle of the last runs, as a usual graph would
 # feel it: it does not wander, and one bad minute neither becomes it nor stays it.
 STALE = 0.05
-FRESH = 1.05  # times the readings of the last update of what is usual, until the next one
+FRESH = 1.1  # times the readings of the last update of what is usual, until the next one
 RECENT = 5  # runs that tell what is usual, and what the processes of the next differ by
 CENTERS = 8  # runs of a graph that are kept
 # Slopes change with the neighbours' kind of work: what is known of one is never surer than this.
