@@ -7,33 +7,14 @@ fails gets nothing more; one that cannot be reached gets nothing until the next 
 import contextlib
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
 
 from benchbox.errors import DeviceError
 from benchbox.fleet import members
+from benchbox.fleet.hearer import Told
 from benchbox.fleet.members import Member
 
 TOLD_S = 15.0  # after which a worker has told whether a device rests still
 AWAY_S = 120.0  # how long a run waits for a device, or the scheduler, where there is none
-
-
-class Told(Protocol):
-    """Hears of a run's devices."""
-
-    def aside(self, device: str, reason: str) -> None:
-        """A device gets no more cases."""
-
-    def resting(self, reasons: Mapping[str, str]) -> None:
-        """Devices rest, as they are not as usual."""
-
-    def usual(self, device: str) -> None:
-        """A device that rested is as usual again."""
-
-    def left(self, device: str) -> None:
-        """A device's worker has left."""
-
-    def back(self, device: str) -> None:
-        """A device that had left is there again."""
 
 
 class Roster:

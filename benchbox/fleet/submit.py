@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Protocol
 
 from benchbox import records
 from benchbox.errors import BenchboxError, DeviceError, StorageError, UsageError
@@ -15,11 +14,11 @@ from benchbox.fleet import exports, targets, task
 from benchbox.fleet.authority import FleetAddress
 from benchbox.fleet.chunks import Chunk
 from benchbox.fleet.connection import Connection, Flight
+from benchbox.fleet.hearer import Hearer
 from benchbox.fleet.in_flight import InFlight, SentChunk, SoFar
 from benchbox.fleet.members import Member
-from benchbox.fleet.roster import AWAY_S, Roster, Told
+from benchbox.fleet.roster import AWAY_S, Roster
 from benchbox.fleet.targets import FleetTarget
-from benchbox.records import Record
 from benchbox.runner.request import Request
 from benchbox.runner.several_devices import Ends
 from benchbox.specs import Case
@@ -27,25 +26,6 @@ from benchbox.specs import Case
 LOOK_S = 5.0  # between looks at who is in the fleet, as often as its members tell that they live
 IN_FLIGHT = 2  # tasks of a device: the one it is at, and the one after it
 NOTHING = ""  # a key of no task: chunks are ready
-
-
-class Hearer(Told, Protocol):
-    """Hears of a run on a fleet as it happens."""
-
-    def exporting(self, done: int, total: int, name: str) -> None:
-        """`done` of `total` missing graphs are exported."""
-
-    def finished(self, device: str, record: Record) -> None:
-        """A case is finished on a device."""
-
-    def waiting(self, reason: str) -> None:
-        """The run waits for a fleet that has gone, or goes on where there is no reason."""
-
-    def failed(self, error: BenchboxError) -> None:
-        """Nothing more is timed on what one -d stands for."""
-
-    def stopping(self, count: int) -> None:
-        """After Ctrl-C, `count` tasks that have begun are waited for."""
 
 
 class Submission:
