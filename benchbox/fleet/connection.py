@@ -152,7 +152,7 @@ class Flight:
         priority: int = 0,
     ) -> None:
         """`over` hears the key of the task once there is a reply, or an error."""
-        self.member, self.made, self.has_begun = there, connection.made, False
+        self.member, self.made = there, connection.made
         self.reply: Reply | None = None
         self.error: BaseException | None = None
         self._future: Any = None

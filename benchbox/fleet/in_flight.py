@@ -14,17 +14,23 @@ from benchbox.fleet.targets import FleetTarget
 
 @dataclass(slots=True)
 class SentChunk:
-    """A chunk that a device has, and all that it times with it."""
+    """A chunk that a device has, all that it times with it, and how long that may take."""
 
     target: FleetTarget
     chunk: Chunk
     whole: Chunk
     flight: Flight
+    most_s: float
+    begun_s: float | None = None
 
     @property
     def device(self) -> str:
         """The name of the device."""
         return self.flight.member.name
+
+    def is_overdue(self, now_s: float) -> bool:
+        """Whether its device is at it for so long that it never ends."""
+        return self.begun_s is not None and now_s - self.begun_s > self.most_s
 
 
 class SoFar(NamedTuple):
@@ -63,7 +69,7 @@ class InFlight(dict[str, SentChunk]):
         What a device has measured some of before waits for that one.
         """
         counts = self.counts(target)
-        waiting = [s for s in self.of(target) if counts[s.device] > 1 and not s.flight.has_begun]
+        waiting = [s for s in self.of(target) if counts[s.device] > 1 and s.begun_s is None]
         for sent in reversed(waiting if target.ahead.is_done else []):
             is_its_own = target.results.has_begun(sent.device, sent.chunk)
             if sent.chunk.before != device and not is_its_own:

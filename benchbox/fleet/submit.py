@@ -86,7 +86,7 @@ class Submission:
     def _hear(self, key: str, lines: str) -> None:
         """Note that a task has begun, or has lines of its run; it is called in another thread."""
         if (sent := self._sent.get(key)) is not None:
-            sent.flight.has_begun = True
+            sent.begun_s = time.monotonic() if sent.begun_s is None else sent.begun_s
             if lines:
                 self._over.put(SoFar(key, lines))
 
@@ -113,7 +113,7 @@ class Submission:
         """Take back what has not begun, and have the rest end; again Ctrl-C leaves at once."""
         self._is_stopping = True
         with contextlib.suppress(KeyboardInterrupt):
-            self._sent.drop(lambda sent: not sent.flight.has_begun)
+            self._sent.drop(lambda sent: sent.begun_s is None)
             if self._sent:
                 self._hearer.stopping(len(self._sent))
             hosts = {sent.flight.member.worker for sent in self._sent.values()}
@@ -144,6 +144,11 @@ class Submission:
         self._roster.look(found or (), known)
         for sent in self._sent.drop(self._has_left):
             sent.target.take_back(sent.chunk)
+        hung = {s.device for s in self._sent.values() if s.is_overdue(self._looked)}
+        for sent in self._sent.drop(lambda each: each.device in hung):
+            sent.target.take_back(sent.chunk, is_loss=sent.is_overdue(self._looked))
+            reason = f"a task there takes over {sent.most_s / 60:.0f} minutes"
+            self._roster.put_aside(sent.device, reason)
         return found or ()
 
     def _has_left(self, sent: SentChunk) -> bool:
@@ -197,7 +202,7 @@ class Submission:
         asked = target.task(whole, member.name, self._connection.topic, key)
         files = task.files(whole.cases, whole.graphs)
         flight = Flight(self._connection, asked, member, files, self._over.put, self._priority)
-        self._sent[key] = SentChunk(target, chunk, whole, flight)
+        self._sent[key] = SentChunk(target, chunk, whole, flight, asked.most_s)
 
     def _take(self, sent: SentChunk) -> None:
         """Keep what a task returned; where its device failed, put that aside."""

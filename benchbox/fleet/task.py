@@ -22,6 +22,8 @@ from benchbox.specs.model import Platform
 T = TypeVar("T")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_CASES = 10_000
+LOAD_S = 20.0  # of a case, in each of its processes
+PATIENCE, SPARE_S = 3.0, 600.0  # of what a task may take, before it counts as hung
 Word = Annotated[str, Field(pattern=r"^[\w+.,=~-]{1,120}$")]
 Text = Annotated[str, Field(max_length=4000)]
 
@@ -48,6 +50,13 @@ class Task:
     topic: Word = "benchbox"
     key: Word = "task"
     benchbox: Word = __version__
+
+    @property
+    def most_s(self) -> float:
+        """The seconds after which its device counts as hung."""
+        plan = self.plan
+        process_s = plan.cooldown_s + LOAD_S * len(self.cases)
+        return PATIENCE * (plan.max_time_s + plan.sessions * process_s) + SPARE_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,24 @@ def test_a_device_that_fails_is_put_aside_and_its_cases_go_elsewhere(
         lab.run(Hearer())
 
 
+def test_a_device_whose_task_never_ends_is_put_aside(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def most_s(asked: Task) -> float:
+        return -1.0 if asked.device == "pi-1" else real(asked)
+
+    real = Task.most_s.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(Task, "most_s", property(most_s))
+    monkeypatch.setattr(submit, "LOOK_S", 0.1)
+    hold, hearer = lab.state / "hold-pi-1", Hearer()
+    hold.touch()
+    ends = lab.run(hearer)
+    hold.unlink()
+    assert [*hearer.put_aside] == ["pi-1"]
+    assert Counter(lab.recorded()["pi-2"]) == lab.everything()
+    assert not ends.failures
+
+
 def test_what_no_device_can_do_ends_the_run_and_puts_none_aside(lab: Lab) -> None:
     hearer = Hearer()
     with pytest.raises(UsageError, match=r"^pi-[12]: more threads"):
