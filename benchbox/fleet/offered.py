@@ -1,6 +1,7 @@
 """Offered devices: what a worker knows of each, and what it is at; two on one hardware refused."""
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from benchbox.sampling.sampler import Sampler
 from benchbox.transports import open_agent
 
 FORECAST_S = 5.0  # between two forecasts of when a task ends
+LATER_S = 60.0  # than the task's submitter, who knows more of it, takes it for hung
 
 
 @dataclass(slots=True)
@@ -34,6 +36,12 @@ class Offered:
     p50_s: float | None = None
     until_s: float | None = None  # by the clock of time.monotonic
     task_s: float | None = None  # of its tasks, so far
+    due_s: float = math.inf  # by the same clock, of the task that it is at
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether a task holds the device for so long that nothing else ever gets it."""
+        return time.monotonic() > self.due_s + LATER_S
 
     def now(self) -> dict[str, Any]:
         """The device as a member of the fleet."""
@@ -51,14 +59,14 @@ class Offered:
         }
 
     @contextlib.contextmanager
-    def at(self, case: str) -> Iterator[None]:
+    def at(self, case: str, most_s: float) -> Iterator[None]:
         """Have the device be at a task, whose first case that is, and note what it took."""
         began = time.monotonic()
-        self.case = case
+        self.case, self.due_s = case, began + most_s
         try:
             yield
         finally:
-            self.case, self.until_s = "", None
+            self.case, self.until_s, self.due_s = "", None, math.inf
         took_s = time.monotonic() - began
         self.task_s = took_s if self.task_s is None else 0.7 * self.task_s + 0.3 * took_s
 

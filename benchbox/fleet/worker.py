@@ -80,7 +80,7 @@ def perform(text: str) -> str:
             if (word := offered.condition.word) and not asked.is_kept:
                 return task.dump(Reply(rests=word))
             worker.log_event(asked.topic, (asked.key, ""))
-            with offered.at(asked.cases[0].key):
+            with offered.at(asked.cases[0].key, asked.most_s):
                 return task.dump(timed(asked, offered, worker))
     except KeyboardInterrupt:  # before its first sample
         return task.dump(Reply(is_cut_short=True))
@@ -201,14 +201,20 @@ async def _leave(worker: DeviceWorker) -> None:
 
 
 async def _look(offered: Sequence[Offered], say: Callable[[str], None]) -> None:
-    """Look at devices that rest, now and then, and tell when one is usual again."""
+    """Look at devices now and then: tell when one that rests is usual again, and of a hung one."""
+    told = set[str]()
     while True:
         await asyncio.sleep(LOOK_S)
         for each in offered:
-            if not each.condition.word:
+            name = each.device.name
+            if each.is_hung:
+                if name not in told:
+                    say(f"{name} is offered no more: a task does not end; end this worker")
+                told.add(name)
                 continue
-            if await asyncio.to_thread(each.look):
-                say(f"{each.device.name} is usual again")
+            rests = bool(each.condition.word)
+            if rests and await asyncio.to_thread(each.look):
+                say(f"{name} is usual again")
 
 
 async def _join(
@@ -221,7 +227,7 @@ async def _join(
     resources += Counter([ROLE] if exports_graphs else [])
 
     def devices(_: object) -> list[dict[str, Any]]:
-        return [each.now() for each in offered.values()]
+        return [each.now() for each in offered.values() if not each.is_hung]
 
     await engine.greet(address, CONNECT_S)
     security = address.security()

@@ -18,12 +18,13 @@ from benchbox.api.options import Cases, JobOptions
 from benchbox.cli import fleet_list
 from benchbox.devices import CPU_PROVIDER, Device, providers
 from benchbox.errors import CaseError, DeviceError, SpecError, StorageError, UsageError
-from benchbox.fleet import chunks, engine, members, roster, store, targets, task
+from benchbox.fleet import chunks, engine, members, offered, roster, store, targets, task
 from benchbox.fleet.control import Control
 from benchbox.fleet.members import Member
 from benchbox.fleet.task import Files
 from benchbox.report.console import show_tables
 from benchbox.specs import Builder, Case, OnnxFile, TensorSpec, Values
+from tests.fleet import stand_in
 from tests.fleet.lab import waited
 from tests.helpers.command import invoke
 from tests.helpers.record_files import context
@@ -321,6 +322,20 @@ def test_a_device_that_leaves_is_told_of_and_one_that_is_back() -> None:
     told_of_first = [what for name, what in told.heard if name == "pi-1"]
     assert told_of_first == ["left", "back"] * 2
     assert [name for name, _ in told.heard if name != "pi-1"] == ["pi-3"]
+
+
+def test_a_device_is_hung_while_a_task_takes_far_longer_than_it_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(offered, "time", SimpleNamespace(monotonic=lambda: now))
+    (device,) = stand_in.offers("pi-1")
+    with device.at("tiny:a", 600.0):
+        now = 600.0
+        assert not device.is_hung
+        now = 1000.0
+        assert device.is_hung
+    assert not device.is_hung
 
 
 def test_cases_with_which_worker_after_worker_is_lost_are_given_up() -> None:
