@@ -13,11 +13,11 @@ from benchbox.analysis.adjusted import (
     Adjustment,
     RunCenter,
     Slopes,
-    Stretch,
 )
 from benchbox.analysis.levels import WINDOW, MemoryLevels, Usual
 from benchbox.analysis.quantities import Amount
 from benchbox.analysis.samples import Burst
+from benchbox.analysis.segments import Stretch, stretches
 from benchbox.analysis.states import Bases, Gate, Readings, State
 
 # Figures are set back to what is usual, so that those of several runs can be compared, where that
@@ -147,8 +147,8 @@ class Machine:
         if usual is None:
             return None
         earlier = self.known.centers.get(sha256, ())
-        prior, stretches = self._prior(sha256), self._stretches
-        found = adjusted.adjust(bursts, self._levels, usual, prior, earlier, stretches)
+        prior, known = self._prior(sha256), self._stretches
+        found = adjusted.adjust(bursts, self._levels, usual, prior, earlier, known)
         self._graphs[sha256] = found
         if variance := adjusted.process_variance(found.rounds):
             self._cases[key] = variance
@@ -158,7 +158,7 @@ class Machine:
         """The stretches of a burst, which is asked for again and again as others come."""
         known, found = self._known_stretches.get(id(burst), (None, ()))
         if known is not burst:
-            found = adjusted.stretches(burst)
+            found = stretches(burst)
             self._known_stretches[id(burst)] = burst, found
         return found
 
