@@ -6,14 +6,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from benchbox.analysis import adjusted, stats
-from benchbox.analysis.adjusted import (
-    UNKNOWN,
-    Z95,
-    Adjusted,
-    Adjustment,
-    RunCenter,
-    Slopes,
-)
+from benchbox.analysis.adjusted import UNKNOWN, Z95, Adjusted, Adjustment, RunCenter, Slopes
 from benchbox.analysis.levels import WINDOW, MemoryLevels, Usual
 from benchbox.analysis.quantities import Amount
 from benchbox.analysis.samples import Burst
@@ -74,7 +67,8 @@ class Machine:
         self._graphs: dict[str, Adjusted] = {}
         self._cases: dict[str, Variance] = {}
         self._ratios: dict[str, Variance] = {}
-        self._known_stretches: dict[int, tuple[Burst, Sequence[Stretch]]] = {}  # by identity
+        # By identity, with the bursts, so that none gets the identity of one that has gone.
+        self._known_stretches: dict[int, tuple[Burst, Sequence[Stretch]]] = {}
 
     @property
     def gate(self) -> Gate:
@@ -156,11 +150,9 @@ class Machine:
 
     def _stretches(self, burst: Burst) -> Sequence[Stretch]:
         """The stretches of a burst, which is asked for again and again as others come."""
-        known, found = self._known_stretches.get(id(burst), (None, ()))
-        if known is not burst:
-            found = stretches(burst)
-            self._known_stretches[id(burst)] = burst, found
-        return found
+        if id(burst) not in self._known_stretches:
+            self._known_stretches[id(burst)] = burst, stretches(burst)
+        return self._known_stretches[id(burst)][1]
 
     def _prior(self, sha256: str) -> Slopes:
         return _unsure(self.known.slopes.get(sha256, UNKNOWN))
